@@ -1,0 +1,47 @@
+"""What a hand is: one MJCF file and the names and poses that the task needs of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Mapping, Tuple
+
+FINGERTIPS = ("first", "middle", "ring", "little", "thumb")
+
+
+@dataclass(frozen=True)
+class HandSpec:
+    """A floating hand of 6 base joints and 18 finger drives.
+
+    With all base joints at zero the palm's frame is the world's: origin in the middle of the palm's inner face, z out of the
+    back of the hand, x towards the fingers, so that the palm faces down.  Base joints are three slides x, y, z and three
+    hinges about x, y, z, in this order from the world to the palm, so the slides are the palm's position.
+    """
+
+    name: str
+    mjcf: Path
+    base_joints: Tuple[str, ...]
+    """6 names: slide x, y, z, hinge x, y, z."""
+    finger_joints: Tuple[str, ...]
+    """18 driven finger joints; actuators in the MJCF have the names of their joints and this order after the base's."""
+    coupled_joints: Mapping[str, str]
+    """Distal joint -> the driven joint it follows one to one, through a fixed tendon."""
+    palm_body: str
+    palm_site: str
+    fingertip_bodies: Tuple[str, ...]
+    """5 distal bodies, in the order of FINGERTIPS."""
+    fingertip_sites: Tuple[str, ...]
+    """5 sites, the fingertip frames: origin in the middle of the fingertip's rounded end."""
+    fingertip_radius: Tuple[float, ...]
+    """5 radii of those ends, m."""
+    palm_centre: Tuple[float, float, float]
+    """A point before the palm, in the palm's frame, where a grasped object's surface should come to lie, m."""
+    open_pose: Mapping[str, float] = field(default_factory=dict)
+    """Finger joints at the evaluation start, rad; joints not named are 0."""
+    pregrasp_pose: Mapping[str, float] = field(default_factory=dict)
+    """Finger joints bent as before a grasp, thumb opposed, rad; joints not named are 0."""
+
+    @property
+    def drives(self) -> Tuple[str, ...]:
+        """The 24 driven joints in the order of actions, targets and observations."""
+        return self.base_joints + self.finger_joints

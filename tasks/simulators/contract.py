@@ -1,0 +1,123 @@
+"""What the task asks of a simulator: N worlds of one hand and one object over a table, stepped as one.
+
+All quantities are float32 tensors on `device` with a leading dimension N, in SI units, in the world frame, quaternions
+(w, x, y, z).  Positions and linear velocities are those of a frame's origin, not of a centre of mass.  The table is the
+plane z = `TABLE_HEIGHT`.  Simulators know neither rewards nor PPO.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields
+from typing import Dict
+
+import torch
+from torch import Tensor
+
+TABLE_HEIGHT = 0.05
+"""Height of the table's top above the ground, m."""
+
+NUM_DRIVES = 24
+NUM_FINGERTIPS = 5
+
+
+@dataclass
+class SimState:
+    """Tensors at constant addresses that `Simulator.step` and `Simulator.reset` refresh in place."""
+
+    joint_pos: Tensor
+    """(N, 24) rad or m, the driven joints in the order of `HandSpec.drives`: 6 of the base, 18 of the fingers."""
+    joint_vel: Tensor
+    """(N, 24)"""
+    drive_force: Tensor
+    """(N, 24) N or N m, what each position drive exerts."""
+    palm_pos: Tensor
+    """(N, 3)"""
+    palm_quat: Tensor
+    """(N, 4)"""
+    fingertip_pos: Tensor
+    """(N, 5, 3), thumb last: first, middle, ring, little, thumb."""
+    fingertip_quat: Tensor
+    """(N, 5, 4)"""
+    fingertip_vel: Tensor
+    """(N, 5, 6), linear then angular."""
+    fingertip_wrench: Tensor
+    """(N, 5, 6), force then torque about the fingertip's origin, exerted on the fingertip's body by all its contacts."""
+    object_pos: Tensor
+    """(N, 3), origin of the object's frame (`ObjectModel`), not its centre of mass."""
+    object_quat: Tensor
+    """(N, 4)"""
+    object_vel: Tensor
+    """(N, 6), linear then angular."""
+    object_id: Tensor
+    """(N,) int64, which object of the set is in this world."""
+    failed: Tensor
+    """(N,) bool, worlds that diverged (not finite, or absurdly fast) in the last step: the task must reset them."""
+
+    @classmethod
+    def zeros(cls, num_envs: int, device: torch.device) -> SimState:
+        """All-zero state; poses get the identity quaternion."""
+        shapes = {
+            "joint_pos": (NUM_DRIVES,), "joint_vel": (NUM_DRIVES,), "drive_force": (NUM_DRIVES,),
+            "palm_pos": (3,), "palm_quat": (4,),
+            "fingertip_pos": (NUM_FINGERTIPS, 3), "fingertip_quat": (NUM_FINGERTIPS, 4),
+            "fingertip_vel": (NUM_FINGERTIPS, 6), "fingertip_wrench": (NUM_FINGERTIPS, 6),
+            "object_pos": (3,), "object_quat": (4,), "object_vel": (6,), "object_id": (), "failed": (),
+        }  # fmt: skip
+        dtypes = {"object_id": torch.int64, "failed": torch.bool}
+        tensors = {
+            f.name: torch.zeros((num_envs, *shapes[f.name]), dtype=dtypes.get(f.name, torch.float32), device=device)
+            for f in fields(cls)
+        }
+        for name in ("palm_quat", "fingertip_quat", "object_quat"):
+            tensors[name][..., 0] = 1.0
+        return cls(**tensors)
+
+
+class Simulator:
+    """Base of all simulators; see the module's text for units and frames."""
+
+    name: str
+    num_envs: int
+    device: torch.device
+    control_dt: float
+    """Seconds per `step`."""
+    capturable: bool = False
+    """Whether `step` and `reset` may be recorded in a CUDA graph."""
+    swaps_objects: bool = True
+    """Whether `reset` may put another object, mass or friction into a world; else it keeps those it was built with."""
+    state: SimState
+
+    def step(self, targets: Tensor) -> None:
+        """Holds the drives' position targets (N, 24) for `control_dt` and refreshes `state`."""
+        raise NotImplementedError
+
+    def reset(
+        self,
+        mask: Tensor,
+        joint_pos: Tensor,
+        object_pos: Tensor,
+        object_quat: Tensor,
+        object_id: Tensor,
+        mass_scale: Tensor,
+        friction: Tensor,
+    ) -> None:
+        """Puts the worlds in `mask` (N,) bool at rest in the given state and leaves the others untouched.
+
+        joint_pos (N, 24): also the new targets, coupled joints follow; object_pos (N, 3), object_quat (N, 4);
+        object_id (N,) int64; mass_scale (N,): times the object's own mass and inertia; friction (N,): sliding coefficient
+        of the object's contacts.  Rows outside the mask are ignored and may hold anything.  `state` is current afterwards;
+        contact and drive forces of reset worlds are zero until the next step.  `state.failed` is cleared in the mask.
+        """
+        raise NotImplementedError
+
+    def capture(self) -> AbstractContextManager:
+        """Entered inside `torch.cuda.graph` around what is recorded."""
+        return nullcontext()
+
+    def diagnostics(self) -> Dict[str, float]:
+        """Counters since the last call: `nan_resets`, `contact_overflow`, ...; copies to the host, so ask rarely."""
+        return {}
+
+    def close(self) -> None:
+        """Frees what the garbage collector would not."""
