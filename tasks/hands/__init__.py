@@ -1,0 +1,20 @@
+"""Hands by name."""
+
+from __future__ import annotations
+
+from typing import Dict
+
+from .shadow_hand import SHADOW_HAND
+from .spec import FINGERTIPS, HandSpec
+
+__all__ = ["FINGERTIPS", "HANDS", "SHADOW_HAND", "HandSpec", "get_hand"]
+
+HANDS: Dict[str, HandSpec] = {hand.name: hand for hand in (SHADOW_HAND,)}
+
+
+def get_hand(name: str) -> HandSpec:
+    """The hand of this name; a ValueError that names those that exist if there is none."""
+    try:
+        return HANDS[name]
+    except KeyError:
+        raise ValueError(f"unknown hand {name!r}; there are: {', '.join(sorted(HANDS))}") from None
