@@ -1,0 +1,16 @@
+"""Shapes to grasp: procedural families, a user's meshes, named sets of them."""
+
+from tasks.objects.model import MAX_HULL_VERTICES, MAX_PARTS, ObjectError, ObjectModel
+from tasks.objects.sets import OBJECT_SETS, ObjectSet, ObjectTensors, distance, load_objects
+
+__all__ = [
+    "MAX_HULL_VERTICES",
+    "MAX_PARTS",
+    "OBJECT_SETS",
+    "ObjectError",
+    "ObjectModel",
+    "ObjectSet",
+    "ObjectTensors",
+    "distance",
+    "load_objects",
+]

@@ -10,6 +10,13 @@ import numpy as np
 MAX_HULL_VERTICES = 48
 """Vertices of one convex part; more cost time in every simulator and change nothing a finger feels."""
 
+MAX_PARTS = 8
+"""Convex parts of one object."""
+
+
+class ObjectError(ValueError):
+    """An object set or a mesh that cannot be used; its text is one line that says what to do."""
+
 
 @dataclass(frozen=True)
 class ObjectModel:

@@ -1,0 +1,118 @@
+"""From convex vertex clouds to an `ObjectModel`: fewer vertices, canonical frame, mass and stable poses."""
+
+from __future__ import annotations
+
+from typing import List, Optional, Sequence
+
+import numpy as np
+import trimesh
+
+from tasks.objects.geometry import Hull, convex_hull, mass_properties, reduce_hull
+from tasks.objects.model import MAX_PARTS, ObjectModel
+from tasks.objects.poses import stable_poses
+
+MASS_RANGE = (0.01, 1.0)
+"""kg, what masses from densities are clipped to."""
+LOADED_SHARE = 0.3
+"""Share of the mass that sits in the lump which makes an object's mass off-centre."""
+
+
+def build(
+    name: str,
+    kind: str,
+    parts: Sequence[np.ndarray],
+    *,
+    density: float = 400.0,
+    mass: Optional[float] = None,
+    volume: Optional[float] = None,
+    com_shift: Optional[np.ndarray] = None,
+    own_axes: bool = True,
+    friction: Optional[float] = None,
+) -> ObjectModel:
+    """An object of the convex hulls of `parts`, each (N, 3) m in any common frame.
+
+    density: kg/m^3, uniform over the parts; what overlaps counts twice.  volume: m^3, instead of the parts' sum.  mass: kg,
+    instead of density times volume clipped to MASS_RANGE.  com_shift: (3,) the centre of mass moves by this share of the
+    extents along the final axes, at most half way to the hull's surface.  own_axes: keep the axes that the parts are given in;
+    else those of the smallest box, unless the axis-aligned box is within 5 % of its volume.  Hulls lose vertices beyond
+    MAX_HULL_VERTICES as `reduce_hull` says.  Raises ValueError for parts without volume and for more than MAX_PARTS.
+    """
+    if not 1 <= len(parts) <= MAX_PARTS:
+        raise ValueError(f"{len(parts)} convex parts; 1 to {MAX_PARTS} are possible")
+    hulls = [reduce_hull(convex_hull(points))[0] for points in parts]
+    rotation = np.eye(3) if own_axes else _box_axes(np.concatenate([h.vertices for h in hulls]))
+    points = np.concatenate([h.vertices for h in hulls]) @ rotation.T
+    rotation = _sorted_axes(np.ptp(points, axis=0)) @ rotation
+    points = np.concatenate([h.vertices for h in hulls]) @ rotation.T
+    centre = (points.min(axis=0) + points.max(axis=0)) / 2
+    hulls = [_moved(h, rotation, centre) for h in hulls]
+    # A compound's outer hull needs no more vertices than its parts have.
+    outer = hulls[0] if len(hulls) == 1 else convex_hull(np.concatenate([h.vertices for h in hulls]))
+
+    moments = [mass_properties(h) for h in hulls]
+    total = sum(m[0] for m in moments)
+    com = sum(m[0] * m[1] for m in moments) / total
+    second = sum(m[2] for m in moments) / total - np.outer(com, com)
+    inertia = np.trace(second) * np.eye(3) - second
+    if mass is None:
+        mass = float(np.clip(density * (total if volume is None else volume), *MASS_RANGE))
+    if com_shift is not None:
+        shift = _inside(outer, com, np.asarray(com_shift) * np.ptp(points, axis=0))
+        lump = (1 - LOADED_SHARE) / LOADED_SHARE * (shift @ shift * np.eye(3) - np.outer(shift, shift))
+        com, inertia = com + shift, (1 - LOADED_SHARE) * inertia + lump
+    quat, height, prob = stable_poses(outer, com)
+    return ObjectModel(
+        name, kind, tuple(h.vertices for h in hulls), mass, com, mass * inertia, quat, height, prob, friction
+    )  # fmt: skip
+
+
+def _moved(hull: Hull, rotation: np.ndarray, centre: np.ndarray) -> Hull:
+    return hull._replace(vertices=hull.vertices @ rotation.T - centre, normals=hull.normals @ rotation.T)
+
+
+def _sorted_axes(extents: np.ndarray) -> np.ndarray:
+    """(3, 3) rotation that brings the longest side to x and the second to y; nearly equal sides stay in order."""
+    order = np.argsort(-np.round(extents / extents.max(), 9), kind="stable")
+    rotation = np.eye(3)[order]
+    if np.linalg.det(rotation) < 0:
+        rotation[2] *= -1
+    return rotation
+
+
+def _box_axes(points: np.ndarray) -> np.ndarray:
+    """(3, 3) rotation into the axes of the smallest box round (N, 3) points, or identity if their own are nearly as good."""
+    to_box, extents = trimesh.bounds.oriented_bounds(points)
+    if np.prod(np.ptp(points, axis=0)) <= 1.05 * np.prod(extents):
+        return np.eye(3)
+    return np.asarray(to_box)[:3, :3]
+
+
+def _inside(hull: Hull, com: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """The (3,) shift, shortened so that com goes at most half way to the hull's surface."""
+    corner = hull.vertices[hull.triangles[:, 0]]
+    gap = np.einsum("ij,ij->i", hull.normals, corner - com)
+    return shift * min(1.0, 0.5 / max(float((hull.normals @ shift / np.maximum(gap, 1e-9)).max()), 0.5))
+
+
+def merged_parts(parts: Sequence[np.ndarray], limit: int = MAX_PARTS) -> List[np.ndarray]:
+    """At most `limit` parts: again and again those two become one whose common hull fills the least new space.
+
+    parts: each (N, 3) with volume.
+    """
+    hulls = [convex_hull(p).vertices for p in parts]
+    volumes = [mass_properties(convex_hull(p))[0] for p in hulls]
+
+    def cost(i: int, j: int) -> float:
+        return mass_properties(convex_hull(np.concatenate([hulls[i], hulls[j]])))[0] - volumes[i] - volumes[j]
+
+    alive = list(range(len(hulls)))
+    costs = {(i, j): cost(i, j) for k, i in enumerate(alive) for j in alive[k + 1 :]} if len(alive) > limit else {}
+    while len(alive) > limit:
+        i, j = min(costs, key=lambda pair: (costs[pair], pair))
+        hulls.append(convex_hull(np.concatenate([hulls[i], hulls[j]])).vertices)
+        volumes.append(mass_properties(convex_hull(hulls[-1]))[0])
+        costs = {pair: c for pair, c in costs.items() if i not in pair and j not in pair}
+        alive = [k for k in alive if k not in (i, j)]
+        costs.update({(k, len(hulls) - 1): cost(k, len(hulls) - 1) for k in alive})
+        alive.append(len(hulls) - 1)
+    return [hulls[k] for k in alive]

@@ -1,0 +1,112 @@
+"""How an object comes to rest when dropped on a plane."""
+
+from __future__ import annotations
+
+from typing import Tuple
+
+import numpy as np
+
+from tasks.objects.geometry import Hull, hull_faces
+
+MAX_POSES = 16
+"""More are clustered: a ball has one for every facet."""
+MIN_PROBABILITY = 0.02
+"""Less probable poses are dropped."""
+SAME_POSE = np.radians(6.0)
+"""Poses closer than this are one."""
+MIN_MARGIN = 5e-4
+"""Centre of mass to the edge of the support, m; less and a touch topples it."""
+
+
+def face_probabilities(hull: Hull, com: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Quasi-static (probability (F,) that each face ends up below, margin (F,) m from com to the edge of the support).
+
+    A face is landed on first in proportion to its solid angle seen from the centre of mass; if that projects outside the
+    face, the object topples over the edge on the way, and so on until it is stable.  Goldberg et al., Part pose
+    statistics: estimators and experiments, 1999.  com (3,) must be inside the hull.
+    """
+    faces = hull_faces(hull)
+    count = len(faces.offsets)
+    corners = hull.vertices[hull.triangles]
+    a, b, c = np.moveaxis(corners - com, 1, 0)
+    la, lb, lc = (np.linalg.norm(x, axis=1) for x in (a, b, c))
+    triple = np.einsum("ij,ij->i", a, np.cross(b, c))
+    dots = [np.einsum("ij,ij->i", x, y) for x, y in ((a, b), (a, c), (b, c))]
+    angle = 2 * np.arctan2(triple, la * lb * lc + dots[0] * lc + dots[1] * lb + dots[2] * la)  # Van Oosterom, Strackee
+    first = np.bincount(hull.face, angle, count) / (4 * np.pi)
+
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) + 1e-18
+    weight = np.bincount(hull.face, area, count)
+    middle = (
+        np.stack([np.bincount(hull.face, area * m, count) for m in corners.mean(axis=1).T], axis=1) / weight[:, None]
+    )
+    foot = com + (faces.offsets - faces.normals @ com)[:, None] * faces.normals
+
+    # Edges between different faces, as seen from the first one.
+    edge_face = np.repeat(hull.face, 3)
+    edge_other = hull.face[hull.neighbours.ravel()]
+    start = corners[:, [1, 2, 0]].reshape(-1, 3)
+    end = corners[:, [2, 0, 1]].reshape(-1, 3)
+    border = edge_face != edge_other
+    edge_face, edge_other, start, end = edge_face[border], edge_other[border], start[border], end[border]
+    outward = np.cross(end - start, faces.normals[edge_face])
+    outward /= np.linalg.norm(outward, axis=1, keepdims=True) + 1e-18
+    inner = np.einsum("ij,ij->i", outward, start - middle[edge_face])
+    reach = np.einsum("ij,ij->i", outward, foot[edge_face] - middle[edge_face])
+    crossing = reach / np.maximum(inner, 1e-12)  # > 1: the way from the middle to the foot leaves over this edge
+
+    order = np.lexsort((crossing, edge_face))
+    last = order[np.searchsorted(edge_face[order], np.arange(count), side="right") - 1]
+    below = np.arange(count)
+    topples = crossing[last] > 1
+    below[topples] = edge_other[last][topples]
+    for _ in range(int(np.ceil(np.log2(count))) + 1):
+        below = below[below]
+    margin = np.full(count, np.inf)
+    np.minimum.at(margin, edge_face, inner - reach)
+    probability = np.bincount(below, first, count)
+    probability[topples] = 0  # what rounding left going round in circles
+    return probability / probability.sum(), margin
+
+
+def stable_poses(hull: Hull, com: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(quaternions (S, 4) w x y z, heights of the origin (S,) m, probabilities (S,)), most probable first; S <= MAX_POSES.
+
+    hull: of the whole object; com: (3,) inside it.  Near-duplicates and the many facets of round bodies are clustered round
+    their most probable member; yaw is whatever the shortest turn leaves, so it should be drawn anew.
+    """
+    faces = hull_faces(hull)
+    probability, margin = face_probabilities(hull, com)
+    firm = (margin > MIN_MARGIN) & (probability > 0)
+    if not firm.any():
+        firm = probability >= probability.max()
+    # Rounded before sorting, so that the order of equals does not hang on the last bit.
+    ids = np.flatnonzero(firm)
+    ids = ids[np.lexsort((ids, -np.round(probability[ids], 6)))]
+    cosine = faces.normals[ids] @ faces.normals[ids].T
+    tolerance = SAME_POSE
+    while True:
+        leaders, mass, free = [], [], np.ones(len(ids), bool)
+        for i in range(len(ids)):
+            if free[i]:
+                members = free & (cosine[i] > np.cos(tolerance))
+                members[i] = True
+                leaders.append(ids[i])
+                mass.append(probability[ids[members]].sum())
+                free &= ~members
+        if len(leaders) <= MAX_POSES:
+            break
+        tolerance *= 1.25
+    share = np.asarray(mass) / np.sum(mass)
+    keep = np.flatnonzero(share >= min(MIN_PROBABILITY, share.max()))
+    keep = keep[np.argsort(-share[keep], kind="stable")]
+    down = np.asarray(leaders)[keep]
+    return _turn_down(faces.normals[down]), faces.offsets[down], share[keep] / share[keep].sum()
+
+
+def _turn_down(normals: np.ndarray) -> np.ndarray:
+    """(S, 4) the shortest rotations that point (S, 3) normals along -z."""
+    nx, ny, nz = normals.T
+    quats = np.stack([1 - nz, -ny, nx, np.zeros_like(nx)], axis=1)
+    quats[nz > 1 - 1e-9] = (0.0, 1.0, 0.0, 0.0)
+    return quats / np.linalg.norm(quats, axis=1, keepdims=True)

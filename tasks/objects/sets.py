@@ -1,0 +1,224 @@
+"""Named object sets, and a set as tensors for look-ups by object number on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tasks.objects.generate import FAMILIES, generate, generate_one
+from tasks.objects.geometry import Hull, convex_hull, hull_faces
+from tasks.objects.model import ObjectError, ObjectModel
+
+Progress = Callable[[int, int, str], None]
+"""Called with objects done, objects in all and the name of the last one."""
+
+FAR = 1e3
+"""m, the offset of padded faces."""
+SURFACE_POINTS = 64
+
+
+@dataclass(frozen=True)
+class ObjectTensors:
+    """A set of V objects, padded; index the first dimension with object numbers (N,) to get per-world rows.
+
+    S: most rest poses of an object; P: most convex parts; F: most faces of a part.  float32 but for `kind`.
+    """
+
+    rest_quat: Tensor
+    """(V, S, 4) w x y z; padding is the identity."""
+    rest_height: Tensor
+    """(V, S) m, the frame's origin over the plane."""
+    rest_prob: Tensor
+    """(V, S); padding is 0."""
+    rest_top: Tensor
+    """(V, S) m, the highest point over the plane."""
+    half_extents: Tensor
+    """(V, 3) m"""
+    mass: Tensor
+    """(V,) kg"""
+    friction: Tensor
+    """(V,) NaN where unknown."""
+    kind: Tensor
+    """(V,) int64, number in `ObjectSet.kinds`."""
+    faces: Tensor
+    """(V, P, F, 4) outward unit normal n and offset d of each face: inside is n . x <= d, in the object's frame, m.
+
+    A padded face has n = 0, d = FAR, so its n . x - d never is the largest.  A padded part consists of such faces with
+    d = -FAR, so it never is the nearest.
+    """
+    points: Tensor
+    """(V, 64, 3) m, spread evenly over the surface."""
+
+    def to(self, device: Union[str, torch.device]) -> ObjectTensors:
+        return ObjectTensors(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+
+def distance(faces: Tensor, points: Tensor) -> Tensor:
+    """(N, M) signed distance from points (N, M, 3) to N objects with faces (N, P, F, 4), both in the objects' frames, m.
+
+    The least over the parts of the greatest over a part's faces of n . x - d.  Outside, exact where the nearest point lies
+    in a face and a lower bound where it lies on an edge or a corner.  Inside one part, exact; where parts overlap, the depth
+    is understated.  Fixed shapes, no host work; the largest intermediate is (N, F, M).
+    """
+    turned = points.transpose(1, 2)
+    result: Optional[Tensor] = None
+    for p in range(faces.shape[1]):
+        gap = torch.baddbmm(faces[:, p, :, 3:], faces[:, p, :, :3], turned, beta=-1.0).amax(dim=1)
+        result = gap if result is None else torch.minimum(result, gap)
+    assert result is not None
+    return result
+
+
+@dataclass(frozen=True)
+class ObjectSet:
+    """Objects to train on or to be measured on."""
+
+    name: str
+    objects: Tuple[ObjectModel, ...]
+    kinds: Tuple[str, ...]
+    """In the order of a curriculum."""
+
+    @classmethod
+    def of(cls, name: str, objects: Sequence[ObjectModel], kinds: Optional[Sequence[str]] = None) -> ObjectSet:
+        """kinds: their order, else that of first appearance."""
+        present = list(dict.fromkeys(o.kind for o in objects))
+        return cls(name, tuple(objects), tuple(k for k in kinds if k in present) if kinds else tuple(present))
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    @property
+    def kind_index(self) -> np.ndarray:
+        """(V,) number in `kinds` of each object."""
+        return np.array([self.kinds.index(o.kind) for o in self.objects])
+
+    @property
+    def max_parts(self) -> int:
+        return max(len(o.parts) for o in self.objects)
+
+    def tensors(self, device: Union[str, torch.device] = "cpu") -> ObjectTensors:
+        """The set as padded tensors on the device."""
+        count = len(self.objects)
+        poses = max(len(o.rest_prob) for o in self.objects)
+        quat = np.tile(np.array([1.0, 0.0, 0.0, 0.0]), (count, poses, 1))
+        height, prob, top = np.zeros((3, count, poses))
+        hulls = [[convex_hull(p) for p in o.parts] for o in self.objects]
+        all_faces = [[hull_faces(h) for h in parts] for parts in hulls]
+        most_faces = max(len(f.offsets) for parts in all_faces for f in parts)
+        faces = np.zeros((count, self.max_parts, most_faces, 4))
+        faces[..., 3] = -FAR
+        for v, o in enumerate(self.objects):
+            s = len(o.rest_prob)
+            quat[v, :s], height[v, :s], prob[v, :s] = o.rest_quat, o.rest_height, o.rest_prob
+            top[v, :s] = o.rest_height + (np.concatenate(o.parts) @ upwards(o.rest_quat).T).max(axis=0)
+            for p, part in enumerate(all_faces[v]):
+                faces[v, p, :, 3] = FAR
+                faces[v, p, : len(part.offsets)] = np.concatenate([part.normals, part.offsets[:, None]], axis=1)
+        friction = [np.nan if o.friction is None else o.friction for o in self.objects]
+
+        def tensor(values: object) -> Tensor:
+            return torch.as_tensor(np.asarray(values), dtype=torch.float32).to(device)
+
+        return ObjectTensors(
+            rest_quat=tensor(quat),
+            rest_height=tensor(height),
+            rest_prob=tensor(prob),
+            rest_top=tensor(top),
+            half_extents=tensor([o.half_extents for o in self.objects]),
+            mass=tensor([o.mass for o in self.objects]),
+            friction=tensor(friction),
+            kind=torch.as_tensor(self.kind_index, dtype=torch.int64).to(device),
+            faces=tensor(faces),
+            points=tensor(surface_points(hulls)),
+        )
+
+
+def upwards(quat: np.ndarray) -> np.ndarray:
+    """(S, 3) the world's up in the frames of objects turned by (S, 4) quaternions."""
+    w, x, y, z = quat.T
+    return np.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], axis=1)
+
+
+def surface_points(objects: Sequence[Sequence[Hull]], count: int = SURFACE_POINTS, candidates: int = 384) -> np.ndarray:
+    """(V, count, 3) points spread over the outside of each object, by farthest-point choice among area-weighted draws."""
+    rng = np.random.default_rng(0)
+    draws = np.empty((len(objects), candidates, 3))
+    for v, parts in enumerate(objects):
+        corners = np.concatenate([h.vertices[h.triangles] for h in parts])
+        owner = np.repeat(np.arange(len(parts)), [len(h.triangles) for h in parts])
+        area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+        pick = rng.choice(len(area), 2 * candidates, p=area / area.sum())
+        a, b = rng.random((2, len(pick), 1))
+        a, b = np.where(a + b > 1, 1 - a, a), np.where(a + b > 1, 1 - b, b)
+        c = corners[pick]
+        points = c[:, 0] + a * (c[:, 1] - c[:, 0]) + b * (c[:, 2] - c[:, 0])
+        shown = np.ones(len(points), bool)
+        for p, h in enumerate(parts if len(parts) > 1 else ()):
+            faces = hull_faces(h)
+            shown &= ((points @ faces.normals.T - faces.offsets).max(axis=1) > 1e-6) | (owner[pick] == p)
+        draws[v] = np.resize(points[shown], (candidates, 3))
+    chosen = np.zeros((len(objects), count), dtype=int)
+    far = np.full((len(objects), candidates), np.inf)
+    rows = np.arange(len(objects))
+    for k in range(1, count):
+        far = np.minimum(far, ((draws - draws[rows, chosen[:, k - 1]][:, None]) ** 2).sum(axis=2))
+        chosen[:, k] = far.argmax(axis=1)
+    return draws[rows[:, None], chosen]
+
+
+def _cycled(kinds: Sequence[str], count: int, seed: int, off_centre: float) -> List[ObjectModel]:
+    """The kinds in turn, the same number of each."""
+    return [generate_one(kinds[i % len(kinds)], i, seed, off_centre=off_centre) for i in range(count)]
+
+
+PRIMITIVE_KINDS = ("sphere", "cube", "cylinder")
+HOLDOUT_KINDS: Tuple[str, ...] = ()
+TRAINING_KINDS = tuple(k for k in FAMILIES if k not in HOLDOUT_KINDS)
+
+
+def _primitives(seed: int, count: int) -> ObjectSet:
+    return ObjectSet.of("primitives", _cycled(PRIMITIVE_KINDS, count, seed, 0.0), PRIMITIVE_KINDS)
+
+
+def _mixed(seed: int, count: int) -> ObjectSet:
+    kinds = (*PRIMITIVE_KINDS, "hull")
+    return ObjectSet.of("mixed", _cycled(kinds, count, seed, 0.0), kinds)
+
+
+def _procedural(seed: int, count: int) -> ObjectSet:
+    return ObjectSet.of("procedural", generate(TRAINING_KINDS, count, seed), TRAINING_KINDS)
+
+
+OBJECT_SETS: Dict[str, Tuple[Callable[[int, int], ObjectSet], int, int]] = {
+    "primitives": (_primitives, 1, 60),
+    "mixed": (_mixed, 2, 200),
+    "procedural": (_procedural, 3, 1000),
+}
+"""Name -> (maker of (seed, count), its seed, its count)."""
+
+
+def load_objects(
+    name_or_dir: Union[str, Path],
+    *,
+    seed: int = 0,
+    skip_bad: bool = False,
+    progress: Optional[Progress] = None,
+    scale: float = 1.0,
+    count: Optional[int] = None,
+) -> ObjectSet:
+    """A named set, or a directory of meshes, one object each.
+
+    seed: another draw of a named set than its own (0).  count: the set's first objects only, or more of them.  skip_bad:
+    leave out meshes that cannot be used, with a warning each.  scale: times the meshes' coordinates, to get metres.
+    Raises ObjectError.
+    """
+    name = str(name_or_dir)
+    if name in OBJECT_SETS:
+        make, own_seed, own_count = OBJECT_SETS[name]
+        return make(own_seed + 1000 * seed, own_count if count is None else count)
+    raise ObjectError(f"there is no object set '{name}'; there are {', '.join(OBJECT_SETS)}, or give a directory")
