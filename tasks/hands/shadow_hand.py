@@ -24,11 +24,11 @@ SHADOW_HAND = HandSpec(
     fingertip_bodies=("ff_distal", "mf_distal", "rf_distal", "lf_distal", "th_distal"),
     fingertip_sites=("ff_tip", "mf_tip", "rf_tip", "lf_tip", "th_tip"),
     fingertip_radius=(0.008, 0.008, 0.008, 0.008, 0.0095),
-    palm_centre=(0.02, 0.0, -0.03),
-    open_pose={},
+    # Where a box gripped from above is held most surely: the thumb closes from its side, so off the middle towards it.
+    palm_centre=(0.04, 0.012, -0.03),
+    open_pose={},  # flat, the thumb at 45 degrees in the palm's plane
     pregrasp_pose={
-        **{f"{finger}J{joint}": 0.55 for finger in ("FF", "MF", "RF", "LF") for joint in (3, 2)},
-        "THJ5": 0.9,
-        "THJ4": 1.2,
+        **{f"{finger}J{joint}": 0.5 for finger in ("FF", "MF", "RF", "LF") for joint in (3, 2)},
+        **{"THJ5": 0.3, "THJ4": 1.2, "THJ2": -0.6},
     },
 )
