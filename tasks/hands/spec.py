@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Mapping, Tuple
 
+import mujoco
+import numpy as np
+
 FINGERTIPS = ("first", "middle", "ring", "little", "thumb")
 
 
@@ -40,6 +43,11 @@ class HandSpec:
     """Finger joints at the evaluation start, rad; joints not named are 0."""
     pregrasp_pose: Mapping[str, float] = field(default_factory=dict)
     """Finger joints bent as before a grasp, thumb opposed, rad; joints not named are 0."""
+
+    def drive_ranges(self) -> np.ndarray:
+        """(24, 2) lower and upper limits of the drives' targets, as the MJCF has them, m or rad."""
+        model = mujoco.MjModel.from_xml_path(str(self.mjcf))
+        return np.array([model.actuator(name).ctrlrange for name in self.drives])
 
     @property
     def drives(self) -> Tuple[str, ...]:

@@ -1,0 +1,63 @@
+"""Which objects new episodes get, as probabilities on the device that follow steps taken or success so far."""
+
+from __future__ import annotations
+
+from typing import Dict
+
+import torch
+from torch import Tensor
+
+CURRICULA = ("uniform", "recipe", "adaptive")
+KIND_EVERY = 10_000_000
+"""Environment steps after which the recipe adds the next kind."""
+
+
+class ObjectCurriculum:
+    """Draws object ids.
+
+    uniform: every kind alike.  recipe: the published one, kind k (in the set's order) joins after k times 10 M steps and
+    is mixed evenly with those before.  adaptive: every object from the start, those that fail more often.
+    """
+
+    def __init__(self, mode: str, kind: Tensor, num_kinds: int, device: torch.device) -> None:
+        """kind (V,) int64: the kind of each object."""
+        if mode not in CURRICULA:
+            raise ValueError(f"unknown curriculum {mode!r}: choose from {', '.join(CURRICULA)}")
+        self.mode, self.kind, self.num_kinds = mode, kind.to(device), num_kinds
+        per_kind = torch.bincount(kind.cpu(), minlength=num_kinds).to(device)
+        self._share = 1.0 / per_kind[self.kind].float()  # (V,) of an object within its kind
+        self.success = torch.full((len(kind),), 0.5, device=device)
+        """(V,) running success per object."""
+
+    def probabilities(self, env_steps: Tensor) -> Tensor:
+        """(V,), env_steps ()"""
+        weight = self._share
+        if self.mode == "recipe":
+            weight = weight * (self.kind * KIND_EVERY <= env_steps)
+        elif self.mode == "adaptive":
+            weight = weight * (0.25 + 1 - self.success)
+        return weight / weight.sum()
+
+    def draw(self, count: int, env_steps: Tensor) -> Tensor:
+        """Object ids (count,) int64; by inverting the cumulated probabilities, which a CUDA graph can record."""
+        edges = self.probabilities(env_steps).cumsum(0)
+        uniform = torch.rand(count, device=edges.device) * edges[-1]
+        return torch.searchsorted(edges, uniform, right=True).clamp(max=len(edges) - 1)
+
+    def report(self, object_id: Tensor, ended: Tensor, success: Tensor) -> None:
+        """Learns from ended episodes; all (N,).  Success is averaged over about the last ten episodes of an object."""
+        zero = torch.zeros_like(self.success)
+        count = zero.scatter_add(0, object_id, ended.float())
+        wins = zero.scatter_add(0, object_id, (ended & success).float())
+        keep = 0.9**count
+        mean = wins / count.clamp(min=1)
+        self.success.copy_(keep * self.success + (1 - keep) * mean)
+
+    def state_dict(self) -> Dict[str, Tensor]:
+        """Success so far."""
+        return {"success": self.success}
+
+    def load_state_dict(self, state: Dict[str, Tensor]) -> None:
+        """Restores `state_dict`; another object set starts from nothing."""
+        if state["success"].shape == self.success.shape:
+            self.success.copy_(state["success"])

@@ -1,0 +1,371 @@
+"""ShadowHandGrasp: pick an object off the table and hold it at its goal, the same for every simulator and hand."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Dict, Literal, Tuple
+
+import torch
+from torch import Tensor
+
+from ppo_grasp.vec_task import Step, VecTask
+from tasks import rotations
+from tasks.curriculum import ObjectCurriculum
+from tasks.hands.spec import HandSpec
+from tasks.objects import ObjectSet, distance
+from tasks.observations import NUM_OBS, observe
+from tasks.rewards import REWARDS, StepOutcome
+from tasks.simulators.contract import NUM_DRIVES, NUM_FINGERTIPS, Simulator
+from tasks.starts import Start, StartCfg, StartSampler
+
+NUM_PRIVILEGED = 21
+
+
+@dataclass(frozen=True)
+class GraspCfg:
+    """The task's settings; lengths in metres, angles in radians, one step is a control step."""
+
+    reward: Literal["default", "recipe"] = "default"
+    """Preset of `tasks.rewards`."""
+    curriculum: Literal["uniform", "recipe", "adaptive"] = "adaptive"
+    """Which objects training episodes get, see `tasks.curriculum`."""
+    episode_steps: int = 100
+    """3.3 s at 30 Hz."""
+    lift_height: float = 0.25
+    """The goal above where the object rested."""
+    success_radius: float = 0.05
+    """Of the object's origin about the goal."""
+    hold_time: float = 0.5
+    """s within the radius at the end of the episode, without a break, that count as held."""
+    base_step: float = 0.03
+    """A full base action moves the base's target by this much in a step, and in a turn by `base_turn`."""
+    base_turn: float = 0.1
+    base_leash: float = 0.04
+    """The base's target stays within this of where the base is, and in a turn within `turn_leash`."""
+    turn_leash: float = 0.25
+    base_reach: Tuple[float, float, float] = (0.3, 0.3, 0.8)
+    """Targets stay within +- x, +- y and below z."""
+    max_tilt: float = 1.2
+    """Targets of the base's hinges x and y stay within +- this, of z within twice that."""
+    finger_smoothing: float = 0.5
+    """Share of the old finger target in the new one."""
+    table_half_side: float = 0.4
+    """An object whose origin leaves this square, or rises above 1 m, is off the table."""
+    start: StartCfg = field(default_factory=StartCfg)
+
+
+@dataclass
+class EpisodeRecord:
+    """How each world's last ended episode went, (N,)."""
+
+    object_id: Tensor
+    held: Tensor
+    """bool, at the goal for the whole last `hold_time`."""
+    ever: Tensor
+    """bool, at the goal at any step."""
+    touched: Tensor
+    """bool, a fingertip ever felt more than 0.1 N while at the object."""
+    dropped: Tensor
+    """bool, ended off the table."""
+    max_rise: Tensor
+    """m"""
+    final_rise: Tensor
+    """m"""
+    force_std: Tensor
+    """N, standard deviation over `hold_time` at the end of the fingertips' summed contact force."""
+
+    @classmethod
+    def zeros(cls, num_envs: int, device: torch.device) -> EpisodeRecord:
+        def empty(dtype: torch.dtype) -> Tensor:
+            return torch.zeros(num_envs, dtype=dtype, device=device)
+
+        flags = {name: empty(torch.bool) for name in ("held", "ever", "touched", "dropped")}
+        floats = {name: empty(torch.float32) for name in ("max_rise", "final_rise", "force_std")}
+        return cls(object_id=empty(torch.int64), **flags, **floats)
+
+
+class GraspTask(VecTask):
+    """See `VecTask`.  Actions: 6 increments of the base's targets, then 18 finger targets over the joints' ranges."""
+
+    def __init__(
+        self,
+        simulator: Simulator,
+        hand: HandSpec,
+        objects: ObjectSet,
+        cfg: GraspCfg = GraspCfg(),  # noqa: B008 frozen
+        evaluation: bool = False,
+    ) -> None:
+        """evaluation: every episode starts at the evaluation start, objects come round in turn, and each world counts its
+        first episode after `reset` only.
+        """
+        self.simulator, self.hand, self.objects, self.cfg = simulator, hand, objects, cfg
+        self.evaluation = evaluation
+        self.num_envs, self.device = simulator.num_envs, simulator.device
+        self.num_obs, self.num_critic_obs = NUM_OBS, NUM_OBS + NUM_PRIVILEGED
+        self.num_actions, self.capturable = NUM_DRIVES, simulator.capturable
+        n, device = self.num_envs, self.device
+
+        self.library = objects.tensors(device)
+        self.starts = StartSampler(hand, self.library, cfg.start, evaluation)
+        self.curriculum = ObjectCurriculum(cfg.curriculum, self.library.kind, len(objects.kinds), device)
+        self._reward = REWARDS[cfg.reward]
+        self._hold_steps = round(cfg.hold_time / simulator.control_dt)
+
+        ranges = torch.as_tensor(hand.drive_ranges(), dtype=torch.float32, device=device)
+        self.joint_low, self.joint_high = ranges.unbind(-1)
+        reach = torch.tensor(cfg.base_reach, device=device)
+        tilt = torch.tensor([1.0, 1.0, 2.0], device=device) * cfg.max_tilt
+        self._base_low = torch.cat([-reach[:2], torch.zeros(1, device=device), -tilt])
+        self._base_high = torch.cat([reach, tilt])
+        self._base_step = torch.tensor([cfg.base_step] * 3 + [cfg.base_turn] * 3, device=device)
+        self._leash = torch.tensor([cfg.base_leash] * 3 + [cfg.turn_leash] * 3, device=device)
+        self._tip_radius = torch.tensor(hand.fingertip_radius, device=device)
+        self._palm_centre = torch.tensor(hand.palm_centre, device=device)
+
+        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros(n, *shape, dtype=dtype, device=device)
+
+        self.targets = zeros(NUM_DRIVES)
+        self.previous_action = zeros(NUM_DRIVES)
+        self.goal_pos, self.goal_quat = zeros(3), zeros(4)
+        self.rest_height = zeros()
+        self.mass_scale, self.friction = zeros(), zeros()
+        self.time = zeros(dtype=torch.int64)
+        self.best_distance = zeros(NUM_FINGERTIPS + 1)
+        self.steps_at_goal = zeros(dtype=torch.int64)
+        self.ever, self.touched = zeros(dtype=torch.bool), zeros(dtype=torch.bool)
+        self.max_rise, self.episode_return = zeros(), zeros()
+        self.recent_force = zeros(self._hold_steps)
+        self.counted = zeros(dtype=torch.bool)
+        self.record = EpisodeRecord.zeros(n, device)
+        self.env_steps = torch.zeros((), dtype=torch.int64, device=device)
+        self._turn = torch.zeros((), dtype=torch.int64, device=device)
+
+        self.metric_names = (
+            "success_rate",
+            "ever_success_rate",
+            "dropped_rate",
+            "touched_rate",
+            "lift_height_m",
+            "episode_return",
+            "episode_steps",
+            "failed_worlds",
+            *(f"success_rate/{kind}" for kind in objects.kinds),
+        )
+        self.metric_sums = torch.zeros(len(self.metric_names), 2, device=device)
+
+    # The contract.
+
+    def reset(self) -> Tuple[Tensor, Tensor]:
+        """See `VecTask.reset`; training worlds start at random times of their episodes, so that they do not end at once."""
+        everywhere = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
+        self.counted.zero_()
+        self._begin(everywhere)
+        if self.evaluation:
+            self._turn += self.num_envs
+        else:
+            self.time.copy_(torch.randint_like(self.time, self.cfg.episode_steps))
+        return self._observe(self._measure())
+
+    def step(self, action: Tensor) -> Step:
+        """See `VecTask.step`."""
+        action = action.clamp(-1, 1)
+        self._move_targets(action)
+        self.simulator.step(self.targets)
+        self.time += 1
+        self.env_steps += self.num_envs
+
+        outcome = self._measure(action)
+        failed = self.simulator.state.failed
+        terminated = outcome.dropped | failed
+        truncated = (self.time >= self.cfg.episode_steps) & ~terminated
+        reward = torch.where(failed, torch.zeros_like(outcome.rise), self._reward(outcome))
+        self._remember(outcome, reward)
+        ended = terminated | truncated
+        self._report(ended, terminated, outcome)
+
+        self.previous_action.copy_(action)
+        _, final_critic_obs = self._observe(outcome)
+        final_critic_obs = torch.nan_to_num(final_critic_obs)  # of a diverged world: terminated, so of no weight
+        self._begin(ended)
+        after = self._measure()
+        obs, critic_obs = self._observe(after)
+        return Step(obs, critic_obs, reward, terminated, truncated, final_critic_obs)
+
+    def capture(self) -> AbstractContextManager:
+        """See `VecTask.capture`."""
+        return self.simulator.capture()
+
+    def diagnostics(self) -> Dict[str, float]:
+        """See `VecTask.diagnostics`."""
+        return self.simulator.diagnostics()
+
+    def state_dict(self) -> Dict[str, Any]:
+        """Curriculum and the steps it counts."""
+        return {"env_steps": self.env_steps, **self.curriculum.state_dict()}
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Restores `state_dict`."""
+        self.env_steps.copy_(state["env_steps"])
+        self.curriculum.load_state_dict(state)
+
+    # Within a step.
+
+    def _move_targets(self, action: Tensor) -> None:
+        """Base: the target moves, on a leash, within reach.  Fingers: absolute, smoothed."""
+        base = self.targets[:, :6] + action[:, :6] * self._base_step
+        measured = self.simulator.state.joint_pos[:, :6]
+        base = torch.minimum(torch.maximum(base, measured - self._leash), measured + self._leash)
+        base = torch.minimum(torch.maximum(base, self._base_low), self._base_high)
+        low, high = self.joint_low[6:], self.joint_high[6:]
+        fingers = low + (action[:, 6:] + 1) / 2 * (high - low)
+        old = self.cfg.finger_smoothing
+        self.targets[:, :6] = base
+        self.targets[:, 6:] = old * self.targets[:, 6:] + (1 - old) * fingers
+
+    def _surface_distances(self) -> Tensor:
+        """(N, 6) from the five fingertips' surfaces and the point before the palm to the object's surface, m."""
+        s = self.simulator.state
+        palm = s.palm_pos + rotations.rotate(s.palm_quat, self._palm_centre.expand(self.num_envs, 3))
+        points = torch.cat([s.fingertip_pos, palm[:, None]], dim=1) - s.object_pos[:, None]
+        gaps = distance(self.library.faces[s.object_id], rotations.rotate_inverse(s.object_quat[:, None], points))
+        gaps[:, :NUM_FINGERTIPS] -= self._tip_radius
+        return gaps.clamp(min=0)
+
+    def _measure(self, action: Tensor | None = None) -> StepOutcome:
+        s, cfg = self.simulator.state, self.cfg
+        gaps = self._surface_distances()
+        goal_distance = (s.object_pos - self.goal_pos).norm(dim=-1)
+        off = (s.object_pos[:, :2].abs() > cfg.table_half_side).any(-1) | (s.object_pos[:, 2] > 1.0)
+        return StepOutcome(
+            tip_distance=gaps[:, :NUM_FINGERTIPS],
+            palm_distance=gaps[:, NUM_FINGERTIPS],
+            progress=(self.best_distance - gaps).clamp(min=0).sum(-1),
+            tip_force=s.fingertip_wrench[..., :3].norm(dim=-1),
+            height=s.object_pos[:, 2],
+            rise=s.object_pos[:, 2] - self.rest_height,
+            goal_height=self.goal_pos[:, 2],
+            goal_distance=goal_distance,
+            at_goal=goal_distance < cfg.success_radius,
+            object_speed=s.object_vel[:, :3].norm(dim=-1),
+            dropped=off,
+            action=self.previous_action if action is None else action,
+            previous_action=self.previous_action,
+            phase=(self.env_steps / 10_000_000).clamp(max=1),
+        )
+
+    def _remember(self, o: StepOutcome, reward: Tensor) -> None:
+        """Carries what an episode's end is judged by."""
+        self.best_distance.copy_(
+            torch.minimum(self.best_distance, torch.cat([o.tip_distance, o.palm_distance[:, None]], dim=-1))
+        )
+        self.steps_at_goal.copy_(torch.where(o.at_goal, self.steps_at_goal + 1, torch.zeros_like(self.steps_at_goal)))
+        self.ever |= o.at_goal
+        self.touched |= ((o.tip_force > 0.1) & (o.tip_distance < 0.005)).any(-1)
+        self.max_rise.copy_(torch.maximum(self.max_rise, o.rise))
+        self.episode_return += reward
+        self.recent_force.copy_(torch.cat([self.recent_force[:, 1:], o.tip_force.sum(-1, keepdim=True)], dim=-1))
+
+    def _report(self, ended: Tensor, terminated: Tensor, o: StepOutcome) -> None:
+        """Into the metrics, the curriculum, and the records of worlds that count."""
+        held = ended & ~terminated & (self.steps_at_goal >= self._hold_steps)
+        counts = ended & ~self.counted if self.evaluation else ended
+        weight = counts.float()
+        kind = self.library.kind[self.simulator.state.object_id]
+        per_world = torch.stack(
+            [held, self.ever, o.dropped, self.touched, self.max_rise, self.episode_return, self.time], dim=0
+        )
+        per_world = torch.nan_to_num(per_world.float())
+        kinds = torch.nn.functional.one_hot(kind, len(self.objects.kinds)).T.float() * weight
+        sums = torch.cat(
+            [(per_world * weight).sum(-1), self.simulator.state.failed.float().sum()[None], kinds @ held.float()]
+        )
+        ones = weight.sum().expand(len(per_world) + 1)
+        self.metric_sums[:, 0] += sums
+        self.metric_sums[:, 1] += torch.cat([ones, kinds.sum(-1)])
+        self.curriculum.report(self.simulator.state.object_id, ended, held)
+
+        new = {
+            "object_id": self.simulator.state.object_id,
+            "held": held,
+            "ever": self.ever,
+            "touched": self.touched,
+            "dropped": o.dropped,
+            "max_rise": self.max_rise,
+            "final_rise": o.rise,
+            "force_std": self.recent_force.std(dim=-1),
+        }
+        for name, value in new.items():
+            old = getattr(self.record, name)
+            old.copy_(torch.where(counts, value, old))
+        self.counted |= ended
+
+    def _next_objects(self) -> Tensor:
+        """(N,) ids: drawn by the curriculum, or in turn, or what the simulator was built with."""
+        if not self.simulator.swaps_objects:
+            return self.simulator.state.object_id
+        if self.evaluation:
+            ids = torch.arange(self.num_envs, device=self.device) + self._turn
+            return ids % len(self.objects)
+        return self.curriculum.draw(self.num_envs, self.env_steps)
+
+    def _begin(self, mask: Tensor) -> None:
+        """Starts new episodes in the worlds of the mask."""
+        start = self.starts.draw(self._next_objects())
+        self._place(mask, start)
+
+        def put(target: Tensor, value: Tensor | float | bool) -> None:
+            if not isinstance(value, Tensor):
+                value = torch.full((), value, dtype=target.dtype, device=self.device)
+            target.copy_(torch.where(mask.view(-1, *[1] * (target.dim() - 1)), value, target))
+
+        rest = start.object_pos
+        goal = rest + torch.tensor([0.0, 0.0, self.cfg.lift_height], device=self.device)
+        put(self.goal_pos, goal)
+        put(self.goal_quat, start.object_quat)
+        put(self.rest_height, rest[:, 2])
+        put(self.targets, start.joint_pos)
+        for tensor in (self.previous_action, self.time, self.steps_at_goal, self.max_rise):
+            put(tensor, 0)
+        for tensor in (self.episode_return, self.recent_force, self.ever, self.touched):
+            put(tensor, 0)
+        put(self.best_distance, self._surface_distances())
+
+    def _place(self, mask: Tensor, start: Start) -> None:
+        self.mass_scale.copy_(torch.where(mask, start.mass_scale, self.mass_scale))
+        self.friction.copy_(torch.where(mask, start.friction, self.friction))
+        self.simulator.reset(
+            mask,
+            start.joint_pos,
+            start.object_pos,
+            start.object_quat,
+            start.object_id,
+            start.mass_scale,
+            start.friction,
+        )
+
+    def _observe(self, o: StepOutcome) -> Tuple[Tensor, Tensor]:
+        """Policy's and critic's view: the critic also knows the object and the reward's own quantities."""
+        s = self.simulator.state
+        obs = observe(s, self.previous_action, self.goal_pos, self.goal_quat)
+        object_id = s.object_id
+        columns = [
+            o.tip_distance,  # 5
+            o.palm_distance,
+            o.rise,
+            o.goal_distance,
+            o.at_goal,
+            o.object_speed,
+            self.steps_at_goal / self._hold_steps,
+            self.best_distance.sum(-1),
+            self.library.mass[object_id] * self.mass_scale,
+            self.friction,
+            self.library.half_extents[object_id],  # 3
+            o.tip_force.sum(-1),
+            (o.tip_force > 0.1).float().sum(-1),
+            s.object_vel[:, 2],
+            s.palm_pos[:, 2],
+        ]
+        privileged = torch.cat([c.float().view(self.num_envs, -1) for c in columns], dim=-1)
+        return obs, torch.cat([obs, privileged], dim=-1)

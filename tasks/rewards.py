@@ -1,0 +1,178 @@
+"""Rewards: each term one function of what happened in a step, and the presets that add them up.
+
+Lengths in metres, forces in newtons, all tensors (N,) unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Dict, Tuple
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class StepOutcome:
+    """What the terms may look at, after a control step."""
+
+    tip_distance: Tensor
+    """(N, 5) from the fingertips' surfaces to the object's, not below 0."""
+    palm_distance: Tensor
+    """(N,) from the point before the palm to the object's surface, not below 0."""
+    progress: Tensor
+    """(N,) by how much the six distances fell below their smallest so far in the episode, summed."""
+    tip_force: Tensor
+    """(N, 5) magnitude of the contact force on each fingertip."""
+    height: Tensor
+    """(N,) of the object's origin above the ground."""
+    rise: Tensor
+    """(N,) of the object's origin above where it rested."""
+    goal_height: Tensor
+    """(N,) of the goal above the ground."""
+    goal_distance: Tensor
+    """(N,) from the object's origin to the goal."""
+    at_goal: Tensor
+    """(N,) bool, within the success radius."""
+    object_speed: Tensor
+    """(N,) m/s"""
+    dropped: Tensor
+    """(N,) bool, off the table."""
+    action: Tensor
+    """(N, A), and in `previous_action` that of the step before."""
+    previous_action: Tensor
+    phase: Tensor
+    """() from 0 to 1 over the first 10 M environment steps."""
+
+
+Term = Callable[[StepOutcome], Tensor]
+
+# The published recipe's terms.
+
+
+def recipe_reach(o: StepOutcome) -> Tensor:
+    """1 - tanh(5 d), d the mean distance of the fingertips."""
+    return 1 - torch.tanh(5 * o.tip_distance.mean(-1))
+
+
+def recipe_contact(o: StepOutcome) -> Tensor:
+    """clamp(1 - |F - 5 N| / 10 N, 0, 1) where F > 0.5 N, F the mean force of the fingertips."""
+    force = o.tip_force.mean(-1)
+    return torch.where(force > 0.5, (1 - (force - 5).abs() / 10).clamp(0, 1), torch.zeros_like(force))
+
+
+def recipe_stability(o: StepOutcome) -> Tensor:
+    """10 clamp(z - 0.1, 0, 0.3) where the object is slower than 0.1 m/s."""
+    return torch.where(o.object_speed < 0.1, 10 * (o.height - 0.1).clamp(0, 0.3), torch.zeros_like(o.height))
+
+
+def recipe_lift(o: StepOutcome) -> Tensor:
+    """exp(-5 |z - z_goal|) where z > 0.15 m."""
+    value = torch.exp(-5 * (o.height - o.goal_height).abs())
+    return torch.where(o.height > 0.15, value, torch.zeros_like(value))
+
+
+def action_rate(o: StepOutcome) -> Tensor:
+    """|a - a_prev|"""
+    return (o.action - o.previous_action).norm(dim=-1)
+
+
+def action_size(o: StepOutcome) -> Tensor:
+    """|a|"""
+    return o.action.norm(dim=-1)
+
+
+def recipe_dropped(o: StepOutcome) -> Tensor:
+    """1 where z < 0.05 m or off the table."""
+    return ((o.height < 0.05) | o.dropped).float()
+
+
+# The default's terms.
+
+
+def holding(o: StepOutcome) -> Tensor:
+    """1 where palm and fingertips are at the object: the gate that keeps batting and flinging worthless."""
+    return ((o.tip_distance.sum(-1) < 0.10) & (o.palm_distance < 0.05)).float()
+
+
+def reach_progress(o: StepOutcome) -> Tensor:
+    """Latched approach: paid once per episode and millimetre, so that hovering near the object earns nothing."""
+    return o.progress
+
+
+def fingers_near(o: StepOutcome) -> Tensor:
+    """mean(1 - tanh(10 d_i))"""
+    return (1 - torch.tanh(10 * o.tip_distance)).mean(-1)
+
+
+def palm_near(o: StepOutcome) -> Tensor:
+    """1 - tanh(10 d_palm)"""
+    return 1 - torch.tanh(10 * o.palm_distance)
+
+
+def lifted(o: StepOutcome) -> Tensor:
+    """Held, and how far off the table, up to 0.1 m: paid from the first millimetre."""
+    return holding(o) * (o.rise / 0.1).clamp(0, 1)
+
+
+def goal_near(o: StepOutcome) -> Tensor:
+    """Held, 1 - tanh(5 d_goal)"""
+    return holding(o) * (1 - torch.tanh(5 * o.goal_distance))
+
+
+def goal_exact(o: StepOutcome) -> Tensor:
+    """Held, exp(-(d_goal / 3 cm)^2): pulls to the middle of the success radius, where a wobble does not leave it."""
+    return holding(o) * torch.exp(-((o.goal_distance / 0.03) ** 2))
+
+
+def at_goal(o: StepOutcome) -> Tensor:
+    """Held within the success radius."""
+    return holding(o) * o.at_goal.float()
+
+
+def still_at_goal(o: StepOutcome) -> Tensor:
+    """Held within the success radius, and how still, exp(-speed / 0.1 m/s)."""
+    return at_goal(o) * torch.exp(-o.object_speed / 0.1)
+
+
+def action_rate_squared(o: StepOutcome) -> Tensor:
+    """|a - a_prev|^2"""
+    return (o.action - o.previous_action).square().sum(-1)
+
+
+def dropped(o: StepOutcome) -> Tensor:
+    """1 where the object left the table."""
+    return o.dropped.float()
+
+
+def recipe(o: StepOutcome) -> Tensor:
+    """The published four phases: weights (1 - p, 0.5, 2 p, 5 p), p the phase, and three penalties."""
+    p = o.phase
+    gain = (1 - p) * recipe_reach(o) + 0.5 * recipe_contact(o) + 2 * p * recipe_stability(o) + 5 * p * recipe_lift(o)
+    return gain - 0.01 * action_rate(o) - 0.001 * action_size(o) - 5 * recipe_dropped(o)
+
+
+DEFAULT_TERMS: Tuple[Tuple[float, Term], ...] = (
+    (0.5, reach_progress),
+    (0.03, fingers_near),
+    (0.02, palm_near),
+    (0.02, holding),
+    (0.2, lifted),
+    (0.2, goal_near),
+    (0.1, goal_exact),
+    (0.3, at_goal),
+    (0.1, still_at_goal),
+    (-0.0005, action_rate_squared),
+    (-1.0, dropped),
+)
+
+
+def default(o: StepOutcome) -> Tensor:
+    """What trains fastest to the highest success: see docs/experiments.md for what each term is worth."""
+    total = torch.zeros_like(o.rise)
+    for weight, term in DEFAULT_TERMS:
+        total = total + weight * term(o)
+    return total
+
+
+REWARDS: Dict[str, Term] = {"default": default, "recipe": recipe}

@@ -1,0 +1,205 @@
+"""MuJoCo Warp: all worlds on one GPU, a step recorded in CUDA graphs; its slow CPU device serves tests."""
+
+from __future__ import annotations
+
+import gc
+from contextlib import contextmanager
+from typing import Dict, Iterator
+
+import mujoco_warp as mjw
+import torch
+import warp as wp
+from torch import Tensor
+
+from tasks.hands.spec import HandSpec
+from tasks.objects import ObjectSet
+from tasks.simulators.contract import Simulator, SimState
+from tasks.simulators.mujoco_state import MujocoArrays, StateReader
+from tasks.simulators.scene import BODY_FIELDS, GEOM_FIELDS, PhysicsCfg, build_scene
+
+CONTACTS_PER_WORLD = 48
+"""Mean over the worlds, which share one pool; a grasp has 8 to 22, a candidate pair takes a place too."""
+CONSTRAINTS_PER_WORLD = 224
+CONVEX_PAIRS_PER_WORLD = 16
+"""Mean; each has 5 to 10 kB of scratch memory."""
+
+_BATCHED = (*GEOM_FIELDS, *BODY_FIELDS, "geom_friction", "body_subtreemass", "dof_invweight0")
+
+
+class MujocoWarpSimulator(Simulator):
+    """See `Simulator`.  Every array keeps its address for life, so that recorded graphs stay valid."""
+
+    name = "mujoco_warp"
+
+    def __init__(
+        self,
+        hand: HandSpec,
+        objects: ObjectSet,
+        num_envs: int,
+        device: torch.device,
+        physics: PhysicsCfg = PhysicsCfg(),  # noqa: B008 frozen
+    ) -> None:
+        self.num_envs, self.device = num_envs, torch.device(device)
+        self.control_dt, self.substeps = physics.control_dt, physics.substeps
+        self.capturable = self.device.type == "cuda"
+        self.scene = build_scene(hand, objects, physics)
+        wp.config.log_level = wp.LOG_WARNING
+        wp.init()
+        self._wp_device = wp.device_from_torch(self.device)
+        with wp.ScopedDevice(self._wp_device), self._stream():
+            self.model = mjw.put_model(self.scene.model, batch_sizes=dict.fromkeys(_BATCHED, num_envs))
+            self.model.opt.warn_overflow = 0  # polled in `diagnostics`; printing from kernels would drown the display
+            self.data = mjw.make_data(
+                self.scene.model,
+                nworld=num_envs,
+                nconmax=CONTACTS_PER_WORLD,
+                naccdmax=max(CONVEX_PAIRS_PER_WORLD * num_envs, 256),
+                njmax=CONSTRAINTS_PER_WORLD,
+            )
+        self.state = SimState.zeros(num_envs, self.device)
+        self._nan_resets = torch.zeros((), dtype=torch.int64, device=self.device)
+        self._link_memory(hand)
+
+    def _link_memory(self, hand: HandSpec) -> None:
+        d, m = self.data, self.model
+        view = wp.to_torch
+        self._arrays = MujocoArrays(
+            qpos=view(d.qpos),
+            qvel=view(d.qvel),
+            xpos=view(d.xpos),
+            xquat=view(d.xquat),
+            site_xpos=view(d.site_xpos),
+            cvel=view(d.cvel),
+            subtree_com=view(d.subtree_com),
+            actuator_force=view(d.actuator_force),
+            cfrc_ext=view(d.cfrc_ext),
+        )
+        self._reader = StateReader(self.scene, hand, self._arrays, self.state)
+        self._ctrl, self._warmstart = view(d.ctrl), view(d.qacc_warmstart)
+        self._overflow = view(d.overflow)
+        self._fields = {name: view(getattr(m, name)) for name in _BATCHED}
+
+        def rows(values: object, like: Tensor) -> Tensor:
+            tensor = torch.as_tensor(values, device=self.device).to(like.dtype)
+            return tensor.reshape(tensor.shape[0], *like.shape[1:])
+
+        body, geoms = self.scene.object_body, self.scene.object_geoms
+        self._targets = {name: self._fields[name][:, geoms] for name in GEOM_FIELDS}
+        self._targets.update({name: self._fields[name][:, body] for name in BODY_FIELDS})
+        library = {**self.scene.geom_rows, **self.scene.body_rows}
+        self._rows = {name: rows(library[name], self._targets[name]) for name in self._targets}
+        dof = self.scene.object_dof
+        self._targets["dof_invweight0"] = self._fields["dof_invweight0"][:, dof : dof + 6]
+        self._rows["dof_invweight0"] = rows(self.scene.dof_invweight0, self._targets["dof_invweight0"])
+        device = self.device
+        self._coupled_qpos = torch.as_tensor(self.scene.coupled_qpos, device=device)
+        self._coupled_source = torch.as_tensor(self.scene.coupled_source, device=device)
+        self._qpos = torch.zeros_like(self._arrays.qpos)
+
+    @contextmanager
+    def _stream(self) -> Iterator[None]:
+        """Warp works on torch's current stream, so that order needs no synchronising and graphs hold both."""
+        if self.device.type != "cuda":
+            yield
+            return
+        with wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(self.device)), sync_enter=False):
+            yield
+
+    @contextmanager
+    def capture(self) -> Iterator[None]:
+        """Tells Warp that torch is recording its stream."""
+        stream = wp.stream_from_torch(torch.cuda.current_stream(self.device))
+        with wp.ScopedStream(stream, sync_enter=False):
+            wp.capture_begin(stream=stream, external=True, force_module_load=False)
+            try:
+                yield
+            finally:
+                wp.capture_end(stream=stream)
+
+    def step(self, targets: Tensor) -> None:
+        """See `Simulator.step`."""
+        self._ctrl[:, self._reader.actuators] = targets
+        with wp.ScopedDevice(self._wp_device), self._stream():
+            for _ in range(self.substeps):
+                mjw.step(self.model, self.data)
+            mjw.rne_postconstraint(self.model, self.data)
+            self._reader.read_forces()
+            self._refresh_motion()
+
+    def reset(
+        self,
+        mask: Tensor,
+        joint_pos: Tensor,
+        object_pos: Tensor,
+        object_quat: Tensor,
+        object_id: Tensor,
+        mass_scale: Tensor,
+        friction: Tensor,
+    ) -> None:
+        """See `Simulator.reset`."""
+        self._nan_resets += (mask & self.state.failed).sum()
+        self._set_objects(mask, object_id, mass_scale, friction)
+        qpos, scene = self._qpos, self.scene
+        qpos[:, self._reader.drive_qpos] = joint_pos
+        qpos[:, self._coupled_qpos] = joint_pos[:, self._coupled_source]
+        qpos[:, scene.object_qpos : scene.object_qpos + 3] = object_pos
+        qpos[:, scene.object_qpos + 3 : scene.object_qpos + 7] = object_quat
+        _put(mask, self._arrays.qpos, qpos)
+        _put(mask, self._arrays.qvel, 0.0)
+        _put(mask, self._warmstart, 0.0)  # a world gone to NaN stays dead with the solver's old guess
+        self._ctrl[:, self._reader.actuators] = torch.where(
+            mask[:, None], joint_pos, self._ctrl[:, self._reader.actuators]
+        )
+        _put(mask, self.state.drive_force, 0.0)
+        _put(mask, self.state.fingertip_wrench, 0.0)
+        with wp.ScopedDevice(self._wp_device), self._stream():
+            self._refresh_motion()
+
+    def _set_objects(self, mask: Tensor, object_id: Tensor, mass_scale: Tensor, friction: Tensor) -> None:
+        _put(mask, self.state.object_id, object_id)
+        scale = {"body_mass": mass_scale, "body_inertia": mass_scale}
+        scale.update(body_invweight0=1 / mass_scale, dof_invweight0=1 / mass_scale)
+        for name, target in self._targets.items():
+            rows = self._rows[name][object_id]
+            if name in scale:
+                rows = rows * _like(scale[name], rows)
+            _put(mask, target, rows)
+        body = self.scene.object_body
+        mass = self._rows["body_mass"][object_id] * mass_scale
+        _put(mask, self._fields["body_subtreemass"][:, body], mass)
+        _put(mask, self._fields["body_subtreemass"][:, 0], mass + self.scene.hand_mass)
+        _put(mask, self._fields["geom_friction"][:, self.scene.object_geoms, 0], friction[:, None])
+
+    def _refresh_motion(self) -> None:
+        mjw.kinematics(self.model, self.data)
+        mjw.com_pos(self.model, self.data)
+        mjw.com_vel(self.model, self.data)
+        self._reader.read_motion()
+
+    def diagnostics(self) -> Dict[str, float]:
+        """Diverged worlds that were reset, and worlds in which a contact or constraint buffer ran over."""
+        bits = mjw.OverflowType
+        lost = bits.NEFC | bits.BROADPHASE | bits.NARROWPHASE | bits.CCD | bits.NJMAX_NNZ
+        result = {
+            "nan_resets": float(self._nan_resets),
+            "contact_overflow_worlds": float(((self._overflow & int(lost)) != 0).sum()),
+        }
+        self._nan_resets.zero_()
+        self._overflow.zero_()
+        return result
+
+    def close(self) -> None:
+        """Drops Warp's arrays now: a finaliser that runs inside a later capture would break it."""
+        self.data = self.model = None
+        gc.collect()
+
+
+def _like(values: Tensor, rows: Tensor) -> Tensor:
+    return values.view(-1, *[1] * (rows.dim() - 1))
+
+
+def _put(mask: Tensor, target: Tensor, values: Tensor | float) -> None:
+    """Writes the masked worlds' rows in place; no shape depends on how many there are."""
+    if not isinstance(values, Tensor):
+        values = torch.full((), values, dtype=target.dtype, device=target.device)
+    target.copy_(torch.where(_like(mask, target), values, target))

@@ -1,0 +1,231 @@
+"""The scene in MuJoCo's terms: one compiled model whose object is exchanged by rows of model fields, without recompiling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, Literal, Tuple
+
+import mujoco
+import numpy as np
+
+from tasks.hands.spec import HandSpec
+from tasks.objects import ObjectModel, ObjectSet
+from tasks.simulators.contract import TABLE_HEIGHT
+
+OBJECT_BODY = "object"
+HAND_BITS = (1, 2)
+"""contype, conaffinity of the hand's colliding geoms, as its MJCF has them: it meets objects and table, not itself."""
+OBJECT_BITS = (2, 3)
+
+GEOM_FIELDS = ("geom_dataid", "geom_size", "geom_aabb", "geom_rbound", "geom_pos", "geom_quat")
+BODY_FIELDS = ("body_mass", "body_inertia", "body_ipos", "body_iquat", "body_invweight0")
+
+
+@dataclass(frozen=True)
+class PhysicsCfg:
+    """How MuJoCo, C or Warp, integrates a scene.  What was tried, and what it cost, is in docs/physics.md."""
+
+    timestep: float = 1 / 120
+    """Seconds of one sub-step."""
+    substeps: int = 4
+    """Sub-steps of one control step: 4 at 1/120 s are 30 Hz."""
+    integrator: Literal["implicitfast", "discrete"] = "implicitfast"
+    cone: Literal["elliptic", "pyramidal"] = "elliptic"
+    """Pyramidal is faster, and grasps slip out of it."""
+    impratio: float = 10.0
+    """Friction stiffness over normal stiffness: slip in a grasp falls with it."""
+    iterations: int = 10
+    """Newton iterations at most."""
+    ls_iterations: int = 20
+    """Line search at most; below about 15 an elliptic cone makes MuJoCo C explode."""
+    solref: Tuple[float, float] = (0.01, 1.0)
+    """Contact time constant, s, and damping ratio."""
+    solimp: Tuple[float, float, float, float, float] = (0.95, 0.99, 0.001, 0.5, 2.0)
+    """Contact impedance: soft contacts let fingers sink in by millimetres."""
+    torsional_friction: float = 0.01
+    """m; the sliding coefficient is per object and drawn at resets."""
+    ccd_iterations: int = 20
+
+    @property
+    def control_dt(self) -> float:
+        """Seconds of one control step."""
+        return self.timestep * self.substeps
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A compiled model, where things are in it, and the rows that turn its object into any other of the set."""
+
+    model: mujoco.MjModel
+    object_body: int
+    object_geoms: slice
+    """The K geom slots of the object's body; a slot without a part has `geom_dataid` -1."""
+    object_qpos: int
+    """Address of the object's 7 coordinates; its 6 velocities are at `object_dof`."""
+    object_dof: int
+    hand_mass: float
+    drive_qpos: np.ndarray
+    """(24,) addresses of the driven joints' coordinates, and in `drive_dof` of their velocities."""
+    drive_dof: np.ndarray
+    coupled_qpos: np.ndarray
+    """(4,) addresses of the coupled joints, which follow the drives `coupled_source` (4,)."""
+    coupled_source: np.ndarray
+    geom_rows: Dict[str, np.ndarray]
+    """GEOM_FIELDS -> (V, K, ...) for the V objects of the set."""
+    body_rows: Dict[str, np.ndarray]
+    """BODY_FIELDS -> (V, ...)"""
+    dof_invweight0: np.ndarray
+    """(V, 6)"""
+
+
+def build_scene(hand: HandSpec, objects: ObjectSet, physics: PhysicsCfg, contact_wrench_sensor: bool = False) -> Scene:
+    """Compiles hand, table and a free object with as many hull slots as the set's objects need.
+
+    contact_wrench_sensor: makes `mj_step` compute `cfrc_ext`, which the wrenches at the fingertips are read from.
+    """
+    spec = mujoco.MjSpec.from_file(str(hand.mjcf))
+    _set_options(spec, physics)
+    contact = {
+        "condim": 4,
+        "contype": OBJECT_BITS[0],
+        "conaffinity": OBJECT_BITS[1],
+        "solref": list(physics.solref),
+        "solimp": list(physics.solimp),
+        "friction": [1.0, physics.torsional_friction, 1e-4],
+        "priority": 1,  # the object's friction and softness hold, whatever it touches
+    }
+    spec.worldbody.add_geom(
+        name="table",
+        type=mujoco.mjtGeom.mjGEOM_PLANE,
+        size=[0.6, 0.6, 0.05],
+        pos=[0, 0, TABLE_HEIGHT],
+        rgba=[0.82, 0.80, 0.77, 1],
+        **{**contact, "priority": 0},
+    )
+    for index, item in enumerate(objects.objects):
+        for part, vertices in enumerate(item.parts):
+            mesh = spec.add_mesh(name=_mesh_name(index, part), uservert=vertices.astype(float).ravel().tolist())
+            mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX
+    first = objects.objects[0]
+    body = spec.worldbody.add_body(name=OBJECT_BODY, pos=[0, 0, TABLE_HEIGHT + 0.2])
+    body.simple = 0  # rows with off-centre mass need the full inertia block
+    body.add_freejoint(name=OBJECT_BODY)
+    body.explicitinertial = True
+    body.mass, body.ipos = first.mass, first.com
+    body.fullinertia = first.inertia[[0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
+    for slot in range(objects.max_parts):
+        body.add_geom(
+            name=f"object_{slot}",
+            type=mujoco.mjtGeom.mjGEOM_MESH,
+            meshname=_mesh_name(0, min(slot, len(first.parts) - 1)),
+            rgba=[0.90, 0.55, 0.20, 1],
+            **contact,
+        )
+    if contact_wrench_sensor:
+        spec.add_sensor(
+            name="contact_wrench",
+            type=mujoco.mjtSensor.mjSENS_FORCE,
+            objtype=mujoco.mjtObj.mjOBJ_SITE,
+            objname=hand.palm_site,
+        )
+    model = spec.compile()
+    # The compiler's shortcut for frames that coincide holds for the first object only.
+    model.body_sameframe[model.body(OBJECT_BODY).id] = 0
+    model.geom_sameframe[[model.geom(f"object_{slot}").id for slot in range(objects.max_parts)]] = 0
+    return _with_rows(model, hand, objects)
+
+
+def _set_options(spec: mujoco.MjSpec, physics: PhysicsCfg) -> None:
+    option = spec.option
+    option.timestep = physics.timestep
+    option.integrator = {
+        "implicitfast": mujoco.mjtIntegrator.mjINT_IMPLICITFAST,
+        "discrete": mujoco.mjtIntegrator.mjINT_DISCRETE,
+    }[physics.integrator]
+    option.cone = {"elliptic": mujoco.mjtCone.mjCONE_ELLIPTIC, "pyramidal": mujoco.mjtCone.mjCONE_PYRAMIDAL}[
+        physics.cone
+    ]
+    option.impratio = physics.impratio
+    option.iterations, option.ls_iterations = physics.iterations, physics.ls_iterations
+    option.ccd_iterations = physics.ccd_iterations
+
+
+def _mesh_name(index: int, part: int) -> str:
+    return f"object{index}_part{part}"
+
+
+def _with_rows(model: mujoco.MjModel, hand: HandSpec, objects: ObjectSet) -> Scene:
+    body = model.body(OBJECT_BODY).id
+    start, slots = int(model.body_geomadr[body]), int(model.body_geomnum[body])
+    joints = [model.joint(name) for name in hand.drives]
+    coupled = [model.joint(name) for name in hand.coupled_joints]
+    order = list(hand.drives)
+    return Scene(
+        model=model,
+        object_body=body,
+        object_geoms=slice(start, start + slots),
+        object_qpos=int(model.joint(OBJECT_BODY).qposadr[0]),
+        object_dof=int(model.joint(OBJECT_BODY).dofadr[0]),
+        hand_mass=float(model.body_subtreemass[0] - model.body_mass[body]),
+        drive_qpos=np.array([j.qposadr[0] for j in joints]),
+        drive_dof=np.array([j.dofadr[0] for j in joints]),
+        coupled_qpos=np.array([j.qposadr[0] for j in coupled], dtype=int),
+        coupled_source=np.array([order.index(source) for source in hand.coupled_joints.values()], dtype=int),
+        geom_rows=_geom_rows(model, objects, slots),
+        body_rows={field: np.stack([_body_row(item)[field] for item in objects.objects]) for field in BODY_FIELDS},
+        dof_invweight0=np.stack([_dof_invweight0(item) for item in objects.objects]),
+    )
+
+
+def _geom_rows(model: mujoco.MjModel, objects: ObjectSet, slots: int) -> Dict[str, np.ndarray]:
+    """What the compiler would write for each hull, read off the compiled meshes, whose frames it has moved."""
+    count = len(objects.objects)
+    rows = {
+        "geom_dataid": np.full((count, slots), -1, dtype=np.int32),
+        "geom_size": np.full((count, slots, 3), 1e-3),
+        "geom_aabb": np.full((count, slots, 6), 1e-3),
+        "geom_rbound": np.full((count, slots), 1e-3),
+        "geom_pos": np.zeros((count, slots, 3)),
+        "geom_quat": np.tile([1.0, 0, 0, 0], (count, slots, 1)),
+    }
+    for index, item in enumerate(objects.objects):
+        for slot in range(len(item.parts)):
+            mesh = model.mesh(_mesh_name(index, slot)).id
+            address, number = model.mesh_vertadr[mesh], model.mesh_vertnum[mesh]
+            vertices = model.mesh_vert[address : address + number]
+            low, high = vertices.min(axis=0), vertices.max(axis=0)
+            rows["geom_dataid"][index, slot] = mesh
+            rows["geom_size"][index, slot] = np.maximum(np.abs(low), np.abs(high))
+            rows["geom_aabb"][index, slot] = np.concatenate([(low + high) / 2, (high - low) / 2])
+            rows["geom_rbound"][index, slot] = np.linalg.norm(np.maximum(np.abs(low), np.abs(high)))
+            rows["geom_pos"][index, slot] = model.mesh_pos[mesh]
+            rows["geom_quat"][index, slot] = model.mesh_quat[mesh]
+    return rows
+
+
+def _body_row(item: ObjectModel) -> Dict[str, np.ndarray]:
+    """Principal inertia and its frame; the inverse weights that scale soft constraints (mj_setConst)."""
+    principal, axes = np.linalg.eigh(item.inertia)
+    axes = axes * np.sign(np.linalg.det(axes))
+    quat = np.zeros(4)
+    mujoco.mju_mat2Quat(quat, axes.ravel())
+    return {
+        "body_mass": np.array(item.mass),
+        "body_inertia": principal,
+        "body_ipos": np.asarray(item.com, dtype=float),
+        "body_iquat": quat,
+        "body_invweight0": np.array([1 / item.mass, np.mean(1 / principal)]),
+    }
+
+
+def _dof_invweight0(item: ObjectModel) -> np.ndarray:
+    """Mean diagonal of the free joint's inverse inertia, over translations and over rotations, (6,)."""
+    x, y, z = item.com
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    inertia = np.zeros((6, 6))
+    inertia[:3, :3] = item.mass * np.eye(3)
+    inertia[:3, 3:] = -item.mass * cross
+    inertia[3:, :3] = item.mass * cross
+    inertia[3:, 3:] = item.inertia - item.mass * cross @ cross
+    diagonal = np.diag(np.linalg.inv(inertia))
+    return np.repeat([diagonal[:3].mean(), diagonal[3:].mean()], 3)
