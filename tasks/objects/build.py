@@ -51,8 +51,8 @@ def build(
 
     moments = [mass_properties(h) for h in hulls]
     total = sum(m[0] for m in moments)
-    com = sum(m[0] * m[1] for m in moments) / total
-    second = sum(m[2] for m in moments) / total - np.outer(com, com)
+    com = np.sum([m[0] * m[1] for m in moments], axis=0) / total
+    second = np.sum([m[2] for m in moments], axis=0) / total - np.outer(com, com)
     inertia = np.trace(second) * np.eye(3) - second
     if mass is None:
         mass = float(np.clip(density * (total if volume is None else volume), *MASS_RANGE))

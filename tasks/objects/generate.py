@@ -7,7 +7,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from tasks.objects import shapes
+from tasks.objects import compounds, shapes
 from tasks.objects.build import MASS_RANGE, build
 from tasks.objects.geometry import convex_hull, mass_properties
 from tasks.objects.model import ObjectError, ObjectModel
@@ -32,20 +32,54 @@ class Family:
 
 
 FAMILIES: Dict[str, Family] = {
-    "sphere": Family(shapes.sphere, 1.0, (0.03, 0.09)),
+    "sphere": Family(shapes.sphere, 1.5),
     "cube": Family(shapes.cube, 1.0, (0.03, 0.085)),
-    "box": Family(shapes.box, 3.0),
-    "cylinder": Family(shapes.cylinder, 2.0),
-    "hull": Family(shapes.hull, 3.0),
+    "cylinder": Family(shapes.cylinder, 3.0),
+    "box": Family(shapes.box, 3.5, (0.03, 0.1)),
+    "slab": Family(shapes.slab, 2.0, (0.04, 0.11)),
+    "bevelled_box": Family(shapes.bevelled_box, 2.0),
+    "bar": Family(shapes.bar, 1.5, (0.018, 0.045)),
+    "disc": Family(shapes.disc, 1.0, (0.04, 0.11)),
+    "ellipsoid": Family(shapes.ellipsoid, 1.5),
+    "capsule": Family(shapes.capsule, 1.5, (0.025, 0.07)),
+    "cone": Family(shapes.cone, 1.5),
+    "prism": Family(shapes.prism, 1.5),
+    "wedge": Family(shapes.wedge, 1.0),
+    "hull": Family(shapes.hull, 4.0),
+    "superquadric": Family(shapes.superquadric),
+    "bottle": Family(compounds.bottle, 1.5),
+    "vase": Family(compounds.vase),
+    "jar": Family(compounds.jar),
+    "goblet": Family(compounds.goblet),
+    "bowl": Family(compounds.bowl, 1.0, (0.06, 0.11)),
+    "mug": Family(compounds.mug, 1.0, (0.04, 0.09)),
+    "pitcher": Family(compounds.pitcher, 0.7, (0.04, 0.1)),
+    "teapot": Family(compounds.teapot, 1.0, (0.05, 0.1)),
+    "pan": Family(compounds.pan, 0.7, (0.05, 0.11)),
+    "purse": Family(compounds.purse, 0.7, (0.05, 0.11)),
+    "angle": Family(compounds.angle_piece, 0.8),
+    "tee": Family(compounds.tee, 0.7),
+    "channel": Family(compounds.channel, 0.8, (0.03, 0.1)),
+    "cross": Family(compounds.cross, 1.0, (0.04, 0.1)),
+    "bracket": Family(compounds.bracket),
+    "hammer": Family(compounds.hammer, 1.0, (0.04, 0.11)),
+    "wrench": Family(compounds.wrench, 0.7, (0.03, 0.07)),
+    "screwdriver": Family(compounds.screwdriver, 0.8, (0.022, 0.045)),
+    "knife": Family(compounds.knife, 0.7, (0.025, 0.06)),
+    "drill": Family(compounds.drill, 1.0, (0.06, 0.13)),
+    "camera": Family(compounds.camera, 1.0, (0.04, 0.1)),
+    "shoe": Family(compounds.shoe, 0.8, (0.04, 0.09)),
+    "dumbbell": Family(compounds.dumbbell, 0.8),
+    "toy": Family(compounds.toy, 1.0, (0.04, 0.1)),
+    "pile": Family(compounds.pile, 2.5, (0.03, 0.1)),
 }
 
 
-def generate_one(
-    kind: str, index: int, seed: int, *, off_centre: float = 0.3, name: Optional[str] = None
-) -> ObjectModel:
+def generate_one(kind: str, index: int, seed: int, *, off_centre: float = 0.3, wide: bool = True) -> ObjectModel:
     """Object `index` of a family; the same for the same kind, index and seed.
 
-    off_centre: the probability of a centre of mass that is up to 12 % of the extents away from the middle.
+    off_centre: the probability of a centre of mass that is up to 12 % of the extents away from the middle.  wide: whether
+    sides beyond the family's range are drawn at times.
     """
     if kind not in FAMILIES:
         raise ObjectError(f"there is no shape family '{kind}'; there are {', '.join(FAMILIES)}")
@@ -54,14 +88,27 @@ def generate_one(
     for _ in range(100):
         parts = family.make(rng)
         extents = np.sort(np.ptp(np.concatenate(parts), axis=0))
-        scale = rng.uniform(*family.width) / extents[1]
-        scale = max(min(scale, LONGEST / extents[2]), THINNEST / extents[0])
-        if extents[2] * scale <= LONGEST * 1.000001 and extents[1] * scale <= 1.02 * family.width[1]:
+        width = _width(rng, family, flat=extents[0] < 0.55 * extents[1]) if wide else rng.uniform(*family.width)
+        scale = min(width / extents[1], LONGEST / extents[2])
+        if scale * extents[0] >= THINNEST and scale * extents[1] >= family.width[0]:
             break
     parts = [scale * p for p in parts]
     shift = rng.uniform(-0.12, 0.12, 3) if rng.random() < off_centre else None
     density = _density(rng, sum(mass_properties(convex_hull(p))[0] for p in parts))
-    return build(name or f"{kind}_{index:04d}", kind, parts, density=density, com_shift=shift)
+    return build(f"{kind}_{index:04d}", kind, parts, density=density, com_shift=shift)
+
+
+def _width(rng: np.random.Generator, family: Family, flat: bool) -> float:
+    """Second longest side, m: seldom wider than the family's range, as a hand's span ends near 11 cm.
+
+    Flat things may be wider still: standing up they can be grasped, lying down only by an edge.
+    """
+    draw = rng.random()
+    if flat and draw < 0.05:
+        return rng.uniform(0.11, 0.15)
+    if draw < 0.12 and family.width[1] > 0.08:
+        return rng.uniform(0.09, 0.11)
+    return rng.uniform(*family.width)
 
 
 def _density(rng: np.random.Generator, volume: float) -> float:

@@ -171,33 +171,53 @@ def surface_points(objects: Sequence[Sequence[Hull]], count: int = SURFACE_POINT
     return draws[rows[:, None], chosen]
 
 
-def _cycled(kinds: Sequence[str], count: int, seed: int, off_centre: float) -> List[ObjectModel]:
-    """The kinds in turn, the same number of each."""
-    return [generate_one(kinds[i % len(kinds)], i, seed, off_centre=off_centre) for i in range(count)]
-
-
 PRIMITIVE_KINDS = ("sphere", "cube", "cylinder")
-HOLDOUT_KINDS: Tuple[str, ...] = ()
+HOLDOUT_KINDS = ("superquadric", "bowl", "cross", "goblet", "teapot")
+"""Families that training never sees."""
 TRAINING_KINDS = tuple(k for k in FAMILIES if k not in HOLDOUT_KINDS)
+HOLDOUT_SHARE = 0.5
+"""Share of the held-out families in `holdout`; the rest are new objects of the training families."""
+
+
+def _in_turn(kinds: Sequence[str], count: int, seed: int) -> List[ObjectModel]:
+    """The same number of each kind, with their centres of mass in the middle."""
+    return [generate_one(kinds[i % len(kinds)], i, seed, off_centre=0.0, wide=False) for i in range(count)]
 
 
 def _primitives(seed: int, count: int) -> ObjectSet:
-    return ObjectSet.of("primitives", _cycled(PRIMITIVE_KINDS, count, seed, 0.0), PRIMITIVE_KINDS)
+    return ObjectSet.of("primitives", _in_turn(PRIMITIVE_KINDS, count, seed), PRIMITIVE_KINDS)
 
 
 def _mixed(seed: int, count: int) -> ObjectSet:
     kinds = (*PRIMITIVE_KINDS, "hull")
-    return ObjectSet.of("mixed", _cycled(kinds, count, seed, 0.0), kinds)
+    return ObjectSet.of("mixed", _in_turn(kinds, count, seed), kinds)
+
+
+def _convex(seed: int, count: int) -> ObjectSet:
+    """Three random hulls to each primitive."""
+    kinds = (*PRIMITIVE_KINDS, "hull")
+    return ObjectSet.of("convex", generate(kinds, count, seed, weights=(1, 1, 1, 9)), kinds)
 
 
 def _procedural(seed: int, count: int) -> ObjectSet:
     return ObjectSet.of("procedural", generate(TRAINING_KINDS, count, seed), TRAINING_KINDS)
 
 
+def _holdout(seed: int, count: int) -> ObjectSet:
+    kinds = (*TRAINING_KINDS, *HOLDOUT_KINDS)
+    weights = [FAMILIES[k].weight for k in kinds]
+    known = sum(weights[: len(TRAINING_KINDS)])
+    each = known * HOLDOUT_SHARE / (1 - HOLDOUT_SHARE) / len(HOLDOUT_KINDS)
+    weights[len(TRAINING_KINDS) :] = [each] * len(HOLDOUT_KINDS)
+    return ObjectSet.of("holdout", generate(kinds, count, seed, weights=weights), kinds)
+
+
 OBJECT_SETS: Dict[str, Tuple[Callable[[int, int], ObjectSet], int, int]] = {
     "primitives": (_primitives, 1, 60),
     "mixed": (_mixed, 2, 200),
-    "procedural": (_procedural, 3, 1000),
+    "convex": (_convex, 3, 240),
+    "procedural": (_procedural, 4, 1000),
+    "holdout": (_holdout, 5, 200),
 }
 """Name -> (maker of (seed, count), its seed, its count)."""
 

@@ -5,7 +5,7 @@ The unit of length is free, as `generate.py` scales the whole; z is up where a s
 
 from __future__ import annotations
 
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 import numpy as np
 
@@ -67,6 +67,20 @@ def rod(
     return np.concatenate([points * (1, 1, -1) @ frame + p, points @ frame + q])
 
 
+def upright(profile: Sequence[Tuple[float, float]], count: int = 16, squash: float = 1.0) -> Parts:
+    """Frusta stacked along z, one between each two points (radius, z) of a profile."""
+    return [frustum(r0, r1, z0, z1, count, squash) for (r0, z0), (r1, z1) in zip(profile[:-1], profile[1:])]
+
+
+def tilt(points: np.ndarray, angle: float, axis: int = 1) -> np.ndarray:
+    """(V, 3) points turned by an angle about a coordinate axis through the origin."""
+    i, j = [k for k in range(3) if k != axis]
+    turned = points.copy()
+    turned[:, i] = np.cos(angle) * points[:, i] - np.sin(angle) * points[:, j]
+    turned[:, j] = np.sin(angle) * points[:, i] + np.cos(angle) * points[:, j]
+    return turned
+
+
 # --- one convex part ---------------------------------------------------------------------------------------------------
 
 
@@ -75,15 +89,65 @@ def cube(rng: np.random.Generator) -> Parts:
 
 
 def box(rng: np.random.Generator) -> Parts:
-    return [box_points((log_uniform(rng, 1, 2.5), 1, log_uniform(rng, 0.45, 1)))]
+    return [box_points((log_uniform(rng, 1, 3), 1, log_uniform(rng, 0.45, 1)))]
+
+
+def slab(rng: np.random.Generator) -> Parts:
+    return [box_points((log_uniform(rng, 1, 2.5), 1, log_uniform(rng, 0.2, 0.45)))]
+
+
+def bevelled_box(rng: np.random.Generator) -> Parts:
+    """A box without its edges."""
+    half = np.array([log_uniform(rng, 1, 2.5), 1, log_uniform(rng, 0.3, 1)])
+    cut = rng.uniform(0.12, 0.45) * half.min()
+    return [np.concatenate([box_points(half - cut * (np.arange(3) != k)) for k in range(3)])]
+
+
+def bar(rng: np.random.Generator) -> Parts:
+    """Long and thin, square or round."""
+    length = log_uniform(rng, 4, 9)
+    if rng.random() < 0.5:
+        return [box_points((length, 1, rng.uniform(0.6, 1)))]
+    return [frustum(1, 1, -length, length, 16)]
 
 
 def sphere(rng: np.random.Generator) -> Parts:
     return [ball_points()]
 
 
+def ellipsoid(rng: np.random.Generator) -> Parts:
+    return [ball_points() * (log_uniform(rng, 1, 2.2), 1, log_uniform(rng, 0.45, 1))]
+
+
 def cylinder(rng: np.random.Generator) -> Parts:
     return [frustum(0.5, 0.5, 0, log_uniform(rng, 0.6, 3))]
+
+
+def disc(rng: np.random.Generator) -> Parts:
+    return [frustum(0.5, 0.5, 0, log_uniform(rng, 0.2, 0.6), squash=rng.uniform(0.75, 1))]
+
+
+def capsule(rng: np.random.Generator) -> Parts:
+    return [rod((0, 0, 0), (0, 0, log_uniform(rng, 0.8, 6)), 1, rounded=True)]
+
+
+def cone(rng: np.random.Generator) -> Parts:
+    """A frustum, seldom down to a point."""
+    return [frustum(1, rng.uniform(0.1, 0.8), 0, log_uniform(rng, 1, 4), squash=rng.uniform(0.7, 1))]
+
+
+def prism(rng: np.random.Generator) -> Parts:
+    """Upright on a polygon of 3, 5, 6 or 8 corners, often tapered."""
+    count = int(rng.choice([3, 5, 6, 8]))
+    taper = 1.0 if rng.random() < 0.6 else rng.uniform(0.5, 0.9)
+    return [frustum(1, taper, 0, log_uniform(rng, 0.6, 4), count, rng.uniform(0.6, 1))]
+
+
+def wedge(rng: np.random.Generator) -> Parts:
+    """A ramp with a blunt tip."""
+    points = box_points((log_uniform(rng, 1, 2.5), rng.uniform(0.5, 1), 0.7))
+    points[(points[:, 0] > 0) & (points[:, 2] > 0), 2] *= rng.uniform(-0.8, 0.4)
+    return [points]
 
 
 def hull(rng: np.random.Generator) -> Parts:
@@ -95,3 +159,17 @@ def hull(rng: np.random.Generator) -> Parts:
         points = rng.normal(size=(count, 3))
         points *= rng.uniform(0.6, 1, (count, 1)) / np.linalg.norm(points, axis=1, keepdims=True)
     return [points * (log_uniform(rng, 1, 2.5), 1, log_uniform(rng, 0.5, 1))]
+
+
+def superquadric(rng: np.random.Generator) -> Parts:
+    """|x/a|^(2/e2) + |y/b|^(2/e2), to the power e2/e1, + |z/c|^(2/e1) = 1; Barr 1981.  From boxes by balls to octahedra."""
+    e1, e2 = rng.uniform(0.25, 1.9, 2)
+    v, u = np.meshgrid(np.linspace(-0.5, 0.5, 9)[1:-1] * np.pi, np.arange(16) * np.pi / 8)
+
+    def power(x: np.ndarray, e: float) -> np.ndarray:
+        return np.sign(x) * np.abs(x) ** e
+
+    x, y = power(np.cos(v), e1) * power(np.cos(u), e2), power(np.cos(v), e1) * power(np.sin(u), e2)
+    points = np.stack([x, y, power(np.sin(v), e1)], axis=-1).reshape(-1, 3)
+    points = np.concatenate([points, [[0, 0, 1], [0, 0, -1]]]) * (log_uniform(rng, 1, 2), 1, log_uniform(rng, 0.5, 2))
+    return [reduce_hull(convex_hull(points))[0].vertices]
