@@ -61,9 +61,9 @@ GRASP_CLOSED = {
     **{"THJ5": 0.7, "THJ4": 1.2, "THJ3": 0.2, "THJ2": 0.2, "THJ1": 0.6},
 }
 PINCH_CLOSED = {
-    **{f"{finger}J3": 1.1 for finger in FINGERS},
-    **{f"{finger}J2": 0.8 for finger in FINGERS},
-    **{"THJ5": 1.0, "THJ4": 1.2, "THJ3": 0.2, "THJ2": 0.2, "THJ1": 0.2},
+    **{f"{finger}J3": 0.98 for finger in FINGERS},
+    **{f"{finger}J2": 0.96 for finger in FINGERS},
+    **{"THJ5": 0.45, "THJ4": 1.1, "THJ2": 0.3, "THJ1": 0.45},
 }
 
 
