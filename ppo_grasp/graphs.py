@@ -1,0 +1,103 @@
+"""CUDA graphs: a function issued once, kernel by kernel, and from then on replayed as a whole."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from contextlib import contextmanager, nullcontext
+from typing import Callable, ContextManager, Generic, Iterator, Optional, TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+class CapturedFunction(Generic[T]):
+    """Calls `function()`; where enabled, the second call captures it as a CUDA graph and later calls replay that.
+
+    The function must read and write tensors that stay where they are, and never ask the host about a value.  Its first call
+    runs eagerly, so that lazily made things (library handles, optimiser state, loaded kernels) exist before the capture; it
+    is a call like any other, nothing is thrown away.  What it returns is overwritten by the next call.
+
+    Call it with a stream other than the default one current, see `side_stream`.  Random numbers from torch's default
+    generator are fresh in each replay.  If a capture fails, one warning says why and every call runs eagerly.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[], T],
+        enabled: bool = True,
+        context: Callable[[], ContextManager[object]] = nullcontext,
+        name: str = "function",
+    ) -> None:
+        """context: entered inside the capture, around the function; name: for messages."""
+        self.function = function
+        self.enabled = enabled and torch.cuda.is_available()
+        self.context = context
+        self.name = name
+        self._graph: Optional[torch.cuda.CUDAGraph] = None
+        self._output: Optional[T] = None
+        self._warm = False
+
+    @property
+    def will_capture(self) -> bool:
+        """Whether the next call spends time on a capture."""
+        return self.enabled and self._warm and self._graph is None
+
+    def __call__(self) -> T:
+        if not self.enabled:
+            return self.function()
+        if not self._warm:
+            self._warm = True
+            return self.function()
+        if self._graph is None:
+            try:
+                self._capture()
+            except Exception as error:
+                self._give_up(error)
+                return self.function()
+        assert self._graph is not None
+        self._graph.replay()
+        return self._output  # type: ignore[return-value]
+
+    def _capture(self) -> None:
+        graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize()
+        # thread_local: other threads (a progress display, a logger) may do as they like meanwhile.
+        capture = torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local")
+        with _garbage_collection_suspended(), capture, self.context():
+            self._output = self.function()
+        self._graph = graph
+
+    def _give_up(self, error: Exception) -> None:
+        self.enabled = False
+        self._output = None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        warnings.warn(f"{self.name} cannot be captured as a CUDA graph, running without: {reason}", stacklevel=3)
+        torch.cuda.synchronize()
+
+
+@contextmanager
+def side_stream(device: torch.device) -> Iterator[None]:
+    """Makes a new stream current on a CUDA device, since the default stream cannot be captured; does nothing elsewhere."""
+    if device.type != "cuda":
+        yield
+        return
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        yield
+    torch.cuda.current_stream(device).wait_stream(stream)
+
+
+@contextmanager
+def _garbage_collection_suspended() -> Iterator[None]:
+    """A finaliser that frees an old graph in the middle of a capture would corrupt it."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,64 @@
+"""Running mean and variance, and the affine map they define."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+_SMALLEST_STD = 1e-4  # a feature that hardly varies is noise: do not magnify it without bound
+
+
+class RunningNormalizer(nn.Module):
+    """Maps features to zero mean and unit variance over all samples seen so far; the identity before any was seen.
+
+    Moments are float64, so that a billion samples far from zero keep their variance; what `forward` uses is float32.
+    All buffers keep their address and are written in place: `update` and `forward` may be captured in a CUDA graph.
+    """
+
+    count: Tensor
+    moment_mean: Tensor
+    moment_var: Tensor
+    mean: Tensor
+    inv_std: Tensor
+
+    def __init__(self, size: int, clip: float = math.inf) -> None:
+        """size: number of features D; clip: bound on the normalised value, in standard deviations."""
+        super().__init__()
+        self.clip = clip
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("moment_mean", torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("moment_var", torch.ones(size, dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("inv_std", torch.ones(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (..., D) -> (..., D)."""
+        x = (x - self.mean) * self.inv_std
+        return x if math.isinf(self.clip) else x.clamp(-self.clip, self.clip)
+
+    def denormalize(self, x: Tensor) -> Tensor:
+        """The inverse of `forward` within the clip range; x: (..., D)."""
+        return x / self.inv_std + self.mean
+
+    @torch.no_grad()
+    def update(self, x: Tensor) -> None:
+        """Merges the moments of x (..., D) into the running ones (Chan et al. 1983).  A batch with a NaN or inf is left out."""
+        x = x.reshape(-1, x.shape[-1]).double()
+        var, mean = torch.var_mean(x, dim=0, correction=0)
+        usable = torch.isfinite(var).all()
+        n = usable * float(x.shape[0])  # 0 makes the merge below a no-op, without the host having to know
+        mean = torch.where(usable, mean, self.moment_mean)
+        var = torch.where(usable, var, self.moment_var)
+
+        total = self.count + n
+        share = n / total.clamp(min=1.0)
+        delta = mean - self.moment_mean
+        merged_var = torch.lerp(self.moment_var, var, share) + delta.square() * share * (1.0 - share)
+        self.moment_var.copy_(torch.where(total > 0, merged_var, self.moment_var))
+        self.moment_mean.add_(delta * share)
+        self.count.copy_(total)
+
+        self.mean.copy_(self.moment_mean)
+        self.inv_std.copy_(self.moment_var.sqrt().clamp(min=_SMALLEST_STD).reciprocal())

@@ -1,0 +1,329 @@
+"""Proximal policy optimisation (Schulman et al. 2017): a rollout in, a better policy out, nothing read by the host."""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Callable, ContextManager, Dict, List, Literal, NamedTuple, Optional, Tuple
+
+import torch
+from torch import Tensor
+
+from ppo_grasp.actor_critic import ActorCritic, gaussian_entropy, gaussian_kl, gaussian_log_prob
+from ppo_grasp.normalizer import RunningNormalizer
+from ppo_grasp.precision import tf32
+from ppo_grasp.rollout import RolloutBuffer, bootstrap_time_limits, discounted_sums, gae
+
+
+@dataclass
+class PPOCfg:
+    """Hyper-parameters of the rollout and the update.  `PPOCfg()` is what trains best; `PPOCfg.recipe()` the published one."""
+
+    num_steps: int = 16
+    """Steps of every environment per iteration, T."""
+    num_epochs: int = 5
+    """Passes over the rollout per iteration."""
+    minibatch_size: int = 16384
+    """Samples per gradient step, rounded so that a whole number of equal minibatches covers the rollout."""
+    learning_rate: float = 3e-4
+    """Adam's learning rate at the start."""
+    min_learning_rate: float = 1e-5
+    """The adaptive rule never goes below."""
+    max_learning_rate: float = 1e-3
+    """The adaptive rule never goes above."""
+    desired_kl: Optional[float] = 0.012
+    """KL(old || new) per sample that the learning rate is steered to; None keeps the learning rate constant."""
+    kl_rule: Literal["epoch", "minibatch"] = "epoch"
+    """When the learning rate is adapted: after each epoch, by its mean KL, or after each minibatch, by its own."""
+    max_kl: Optional[float] = 0.1
+    """Gradient steps are skipped where the minibatch's KL has passed this; None never skips."""
+    gamma: float = 0.98
+    """Discount per step."""
+    lam: float = 0.95
+    """Decay of generalised advantage estimation."""
+    clip: float = 0.2
+    """Range of the probability ratio, 1 - clip to 1 + clip, beyond which a sample has no gradient."""
+    clip_value_loss: bool = False
+    """Whether to also clip how far a value may move from its old one, by `clip` normalised units."""
+    entropy_coef: float = 0.0
+    """Weight of the entropy bonus."""
+    value_coef: float = 1.0
+    """Weight of the mean squared error of the (normalised) value."""
+    max_grad_norm: float = 1.0
+    """The gradient of all parameters together is scaled down to this length."""
+    normalize_advantage: bool = True
+    """Whether advantages are shifted and scaled to zero mean and unit variance over the rollout."""
+    normalize_reward: bool = False
+    """Whether rewards are divided by the running std of the discounted return, and clipped to +-reward_clip."""
+    reward_clip: float = 10.0
+    """Bound on normalised rewards."""
+
+    @staticmethod
+    def recipe() -> PPOCfg:
+        """The published recipe: constant learning rate, small minibatches, normalised rewards."""
+        return PPOCfg(minibatch_size=2048, desired_kl=None, max_kl=None, gamma=0.99, normalize_reward=True)
+
+
+class Batch(NamedTuple):
+    """Samples of a rollout, all with the same first dimension B."""
+
+    obs: Tensor
+    """(B, padded num_obs), normalised"""
+    critic_obs: Tensor
+    """(B, padded num_critic_obs), normalised"""
+    actions: Tensor
+    """(B, A)"""
+    old_mean: Tensor
+    """(B, A), of the policy that acted"""
+    old_log_prob: Tensor
+    """(B,)"""
+    advantages: Tensor
+    """(B,)"""
+    returns: Tensor
+    """(B,), normalised: what the critic should say"""
+    old_values: Tensor
+    """(B,), normalised: what it said"""
+
+
+class PPO:
+    """The optimiser and the update.
+
+    `update` is a function of tensors that returns a tensor; it is the same eager, with `compile_losses`, and captured in a
+    CUDA graph.  The learning rate lives in the optimiser as a tensor on the device, and nowhere else.
+    """
+
+    stat_names: Tuple[str, ...] = (
+        *("policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "grad_norm"),
+        *("nonfinite_steps", "kl_stopped_steps", "explained_variance", "learning_rate", "action_std", "reward"),
+    )
+    """Names of what `update` returns.  Losses, KL and norms are means over minibatches; `*_steps` count skipped gradient
+    steps; `kl` is of the last epoch; `reward` is the mean per step before any normalisation."""
+
+    def __init__(
+        self, policy: ActorCritic, cfg: PPOCfg, num_envs: int, compile_losses: bool = False, amp: bool = False
+    ) -> None:
+        """amp: bfloat16 inside the towers, in the learner only; log-probabilities, KL and losses stay float32."""
+        self.policy = policy
+        self.cfg = cfg
+        self.amp = amp
+        self.device = policy.std_logit.device
+        self.actor_params: List[Tensor] = [*policy.actor.parameters(), policy.std_logit]
+        self.critic_params: List[Tensor] = list(policy.critic.parameters())
+        on_cuda = self.device.type == "cuda"
+        self.optimizer = torch.optim.Adam(
+            [*self.actor_params, *self.critic_params],
+            lr=torch.tensor(cfg.learning_rate, device=self.device),
+            fused=True,
+            capturable=on_cuda,
+        )
+        self.reward_normalizer = RunningNormalizer(1).to(self.device)
+        self.discounted_return = torch.zeros(num_envs, device=self.device)
+        self._actor_loss: Callable[[Batch, Tensor], Tuple[Tensor, Tensor]] = self._eager_actor_loss
+        self._critic_loss: Callable[[Batch], Tensor] = self._eager_critic_loss
+        if compile_losses:
+            self._actor_loss = torch.compile(self._eager_actor_loss, fullgraph=True, dynamic=False)
+            self._critic_loss = torch.compile(self._eager_critic_loss, fullgraph=True, dynamic=False)
+        # The two towers share nothing, so their kernels may run side by side: at small minibatches neither fills the GPU.
+        self._critic_stream = torch.cuda.Stream(self.device) if on_cuda else None
+
+    @property
+    def learning_rate(self) -> Tensor:
+        """(), on the device."""
+        return self.optimizer.param_groups[0]["lr"]
+
+    def update(self, rollout: RolloutBuffer) -> Tensor:
+        """Improves the policy by a rollout, then lets the normalisers see it; returns (len(stat_names),) statistics.
+
+        The normalisers stay frozen until the last gradient step, so that old and new log-probabilities are comparable.
+        """
+        with tf32():
+            returns, advantages, values = self._targets(rollout)
+            batch, old_std = self._prepare(rollout, returns, advantages, values)
+            per_step, kl = self._optimize(batch, old_std)
+            explained = 1.0 - (returns - values).var() / returns.var().clamp(min=1e-12)
+        self._update_normalizers(rollout, returns)
+        losses = torch.nanmean(per_step[:, :-2], dim=0)
+        losses[3].copy_(kl)
+        skipped = per_step[:, -2:].sum(0)
+        after = torch.stack([explained, self.learning_rate, self.policy.std.detach().mean(), rollout.rewards.mean()])
+        return torch.cat([losses, skipped, after])
+
+    def warm_up(self, rollout: RolloutBuffer) -> None:
+        """Gives the normalisers their first statistics, without a gradient step; the rollout is then best discarded."""
+        with tf32():
+            returns, _, _ = self._targets(rollout)
+        self._update_normalizers(rollout, returns)
+
+    @torch.no_grad()
+    def _targets(self, rollout: RolloutBuffer) -> Tuple[Tensor, Tensor, Tensor]:
+        """Returns, advantages and values, all (T, N), on the scale of discounted rewards."""
+        cfg, policy = self.cfg, self.policy
+        values = policy.denormalize_value(policy.value(rollout.critic_obs))
+        final_values = policy.denormalize_value(policy.value(rollout.final_critic_obs))
+        rewards = rollout.rewards
+        if cfg.normalize_reward:
+            rewards = (rewards * self.reward_normalizer.inv_std).clamp(-cfg.reward_clip, cfg.reward_clip)
+        rewards = bootstrap_time_limits(rewards, rollout.truncated, final_values, cfg.gamma)
+        dones = rollout.terminated | rollout.truncated
+        advantages = gae(rewards, values[:-1], dones, values[-1], cfg.gamma, cfg.lam)
+        return advantages + values[:-1], advantages, values[:-1]
+
+    @torch.no_grad()
+    def _prepare(
+        self, rollout: RolloutBuffer, returns: Tensor, advantages: Tensor, values: Tensor
+    ) -> Tuple[Batch, Tensor]:
+        """The rollout as samples, with everything that does not depend on the parameters computed once; and the old std."""
+        policy = self.policy
+        if self.cfg.normalize_advantage:
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        obs = policy.normalize_obs(rollout.obs[:-1]).flatten(0, 1)
+        critic_obs = policy.normalize_critic_obs(rollout.critic_obs[:-1]).flatten(0, 1)
+        actions = rollout.actions.flatten(0, 1)
+        old_std = policy.std.clone()
+        # Computed by the learner rather than kept from the rollout: rounding to TF32 or bfloat16 then cancels in the ratio.
+        with self._autocast():
+            old_mean = policy.mean_from_normalized(obs)
+        old_log_prob = gaussian_log_prob(actions, old_mean, old_std)
+        targets = policy.normalize_value(returns.reshape(-1, 1)).squeeze(-1)
+        old_values = policy.normalize_value(values.reshape(-1, 1)).squeeze(-1)
+        batch = Batch(obs, critic_obs, actions, old_mean, old_log_prob, advantages.flatten(), targets, old_values)
+        return batch, old_std
+
+    def _optimize(self, batch: Batch, old_std: Tensor) -> Tuple[Tensor, Tensor]:
+        """All epochs; returns per-step statistics (steps, 8) and the mean KL of the last epoch, ()."""
+        cfg = self.cfg
+        num_samples = batch.obs.shape[0]
+        num_minibatches = max(1, round(num_samples / cfg.minibatch_size))
+        size = num_samples // num_minibatches
+        per_step: List[Tensor] = []
+        kl = old_std.new_zeros(())
+        for _ in range(cfg.num_epochs):
+            order = torch.rand(num_samples, device=self.device).argsort()
+            shuffled = [x.index_select(0, order) for x in batch]
+            for start in range(0, num_minibatches * size, size):
+                stats = self._step(Batch(*(x[start : start + size] for x in shuffled)), old_std)
+                per_step.append(stats)
+                if cfg.kl_rule == "minibatch":
+                    self._adapt(stats[3])
+            kl = torch.stack(per_step[-num_minibatches:])[:, 3].mean()
+            if cfg.kl_rule == "epoch":
+                self._adapt(kl)
+        return torch.stack(per_step), kl
+
+    def _step(self, batch: Batch, old_std: Tensor) -> Tensor:
+        """One gradient step on a minibatch; returns (8,) statistics: the first six of `stat_names` and two skip flags."""
+        cfg = self.cfg
+        with self._beside():
+            with self._autocast():
+                value_loss = self._critic_loss(batch)
+            critic_grads = torch.autograd.grad(cfg.value_coef * value_loss, self.critic_params)
+        with self._autocast():
+            actor_loss, actor_stats = self._actor_loss(batch, old_std)
+        actor_grads = torch.autograd.grad(actor_loss, self.actor_params)
+        self._join()
+
+        grads = [*actor_grads, *critic_grads]
+        grad_norm = clip_grad_norm_(grads, cfg.max_grad_norm)
+        policy_loss, entropy, kl, clip_fraction = actor_stats.unbind()
+        nonfinite = ~torch.isfinite(grad_norm)
+        kl_stopped = (kl > (math.inf if cfg.max_kl is None else cfg.max_kl)) & ~nonfinite
+        for param, grad in zip(self.optimizer.param_groups[0]["params"], grads):
+            param.grad = grad
+        # Fused Adam leaves parameters and moments alone where this flag is 1, on the device, as it does for a gradient scaler.
+        self.optimizer.found_inf = (nonfinite | kl_stopped).float()  # type: ignore[attr-defined]
+        self.optimizer.step()
+
+        shown_norm = torch.where(nonfinite, torch.full_like(grad_norm, math.nan), grad_norm)
+        stats = [policy_loss, value_loss.detach(), entropy, kl, clip_fraction, shown_norm, nonfinite, kl_stopped]
+        return torch.stack([x.float() for x in stats])
+
+    def _eager_actor_loss(self, batch: Batch, old_std: Tensor) -> Tuple[Tensor, Tensor]:
+        """The clipped surrogate with entropy bonus, (), and (4,): policy loss, entropy, KL, fraction of ratios clipped."""
+        clip = self.cfg.clip
+        mean, std = self.policy.mean_from_normalized(batch.obs), self.policy.std
+        log_prob = gaussian_log_prob(batch.actions, mean, std)
+        ratio = torch.exp(log_prob - batch.old_log_prob)
+        surrogate = batch.advantages * ratio
+        clipped = batch.advantages * ratio.clamp(1.0 - clip, 1.0 + clip)
+        policy_loss = -torch.minimum(surrogate, clipped).mean()
+        entropy = gaussian_entropy(std)
+        with torch.no_grad():
+            kl = gaussian_kl(batch.old_mean, old_std, mean, std).mean()
+            clip_fraction = ((ratio - 1.0).abs() > clip).float().mean()
+        stats = torch.stack([policy_loss.detach(), entropy.detach(), kl, clip_fraction])
+        return policy_loss - self.cfg.entropy_coef * entropy, stats
+
+    def _eager_critic_loss(self, batch: Batch) -> Tensor:
+        """Mean squared error of the normalised value, ()."""
+        values = self.policy.value_from_normalized(batch.critic_obs)
+        error = (values - batch.returns).square()
+        if self.cfg.clip_value_loss:
+            near_old = batch.old_values + (values - batch.old_values).clamp(-self.cfg.clip, self.cfg.clip)
+            error = torch.maximum(error, (near_old - batch.returns).square())
+        return error.mean()
+
+    def _adapt(self, kl: Tensor) -> None:
+        cfg = self.cfg
+        if cfg.desired_kl is not None:
+            lr = self.learning_rate
+            lr.copy_(adapt_learning_rate(lr, kl, cfg.desired_kl).clamp(cfg.min_learning_rate, cfg.max_learning_rate))
+
+    def _update_normalizers(self, rollout: RolloutBuffer, returns: Tensor) -> None:
+        self.policy.obs_normalizer.update(rollout.obs[:-1])
+        self.policy.critic_obs_normalizer.update(rollout.critic_obs[:-1])
+        self.policy.value_normalizer.update(returns.unsqueeze(-1))
+        if self.cfg.normalize_reward:
+            dones = rollout.terminated | rollout.truncated
+            sums = discounted_sums(rollout.rewards, dones, self.discounted_return, self.cfg.gamma)
+            self.reward_normalizer.update(sums[:-1].unsqueeze(-1))
+            self.discounted_return.copy_(sums[-1])
+
+    def _autocast(self) -> ContextManager[Any]:
+        # No cache of cast weights: one that outlives a capture would hold memory of the graph.
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp, cache_enabled=False)
+
+    def _beside(self) -> ContextManager[Any]:
+        """Work inside the block may overlap what follows it, until `_join`; on a CPU it simply runs first."""
+        if self._critic_stream is None:
+            return nullcontext()
+        self._critic_stream.wait_stream(torch.cuda.current_stream(self.device))
+        return torch.cuda.stream(self._critic_stream)
+
+    def _join(self) -> None:
+        if self._critic_stream is not None:
+            torch.cuda.current_stream(self.device).wait_stream(self._critic_stream)
+
+    def state_dict(self) -> Dict[str, Any]:
+        """Optimiser with its learning rate, and the reward statistics."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "reward_normalizer": self.reward_normalizer.state_dict(),
+            "discounted_return": self.discounted_return,
+        }
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Restores what `state_dict` returned, possibly on another kind of device or with another number of environments."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        group = self.optimizer.param_groups[0]
+        group["lr"] = group["lr"].to(self.device)
+        group["capturable"] = self.device.type == "cuda"
+        self.reward_normalizer.load_state_dict(state["reward_normalizer"])
+        if state["discounted_return"].shape == self.discounted_return.shape:
+            self.discounted_return.copy_(state["discounted_return"])
+
+
+def clip_grad_norm_(grads: List[Tensor], max_norm: float) -> Tensor:
+    """Scales the gradients in place to a joint length of at most max_norm; returns the length before, ().
+
+    As torch.nn.utils.clip_grad_norm_, which differs between versions in whether it asks the host.
+    """
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+    torch._foreach_mul_(grads, (max_norm / (norm + 1e-6)).clamp(max=1.0))
+    return norm
+
+
+def adapt_learning_rate(learning_rate: Tensor, kl: Tensor, desired_kl: float) -> Tensor:
+    """1.5 times larger where KL is below half the desired one, 1.5 times smaller where above twice it, (); a NaN changes nothing."""
+    direction = (kl < 0.5 * desired_kl).float() - (kl > 2.0 * desired_kl).float()
+    return learning_rate * torch.pow(1.5, direction)

@@ -1,0 +1,365 @@
+"""The training loop: collect, update, report, checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Callable, ContextManager, Dict, List, NamedTuple, Optional, Union
+
+import torch
+from torch import Tensor
+
+from ppo_grasp.actor_critic import ActorCritic, ActorCriticCfg
+from ppo_grasp.checkpoint import BEST, LAST, CheckpointError, load_checkpoint, save_checkpoint
+from ppo_grasp.graphs import CapturedFunction, side_stream
+from ppo_grasp.metrics import CHARTS, COUNTERS, LOSSES, MetricsLogger, process_age
+from ppo_grasp.ppo import PPO, PPOCfg
+from ppo_grasp.precision import tf32
+from ppo_grasp.rollout import RolloutBuffer
+from ppo_grasp.vec_task import VecTask
+
+Evaluate = Callable[[ActorCritic], Dict[str, float]]
+
+
+@dataclass
+class TrainerCfg:
+    """How long to train, what to write when, and how to run it."""
+
+    total_timesteps: int = 50_000_000
+    """Environment steps, all environments together, those before a resume included."""
+    max_minutes: Optional[float] = None
+    """Ends training this long after the process started, whatever the steps."""
+    eval_interval: int = 2_000_000
+    """Environment steps between evaluations."""
+    checkpoint_interval: int = 5_000_000
+    """Environment steps between writes of the last checkpoint; it is also written at the end and on Ctrl-C."""
+    seed: int = 0
+    """Seeds torch before the networks are made."""
+    graphs: bool = True
+    """Whether to replay rollout and update as CUDA graphs, where the device and the task can."""
+    compile: bool = False
+    """Whether to run the losses through torch.compile: a slow start, then fewer and larger kernels."""
+    amp: bool = False
+    """Whether the learner's networks run in bfloat16."""
+    profile: bool = False
+    """Whether to mark rollout, policy, physics, update and log as NVTX ranges for Nsight Systems."""
+    ppo: PPOCfg = field(default_factory=PPOCfg)
+    """The algorithm."""
+    network: ActorCriticCfg = field(default_factory=ActorCriticCfg)
+    """The networks."""
+
+
+class _Issued(NamedTuple):
+    """An iteration that was issued to the device and may still be running there."""
+
+    iteration: int
+    env_steps: int
+    values: Tensor
+    """On the host, valid once `end` has passed."""
+    since: Any
+    """When the previous iteration ended, or this one began: throughput counts what the host does in between."""
+    begin: Any
+    middle: Any
+    end: Any
+
+
+class Trainer:
+    """Trains a policy on a task and keeps a run directory about it.
+
+    On a GPU the host only issues work: it reads one small tensor per iteration, one iteration late, so that the device never
+    waits for it.  Everything runs on one stream of its own, because the default stream cannot be captured.
+    """
+
+    def __init__(
+        self,
+        task: VecTask,
+        cfg: TrainerCfg,
+        run_dir: Union[str, Path],
+        evaluate: Optional[Evaluate] = None,
+        extra_config: Optional[Dict[str, Any]] = None,
+    ) -> None:
+        """evaluate: returns metrics of a policy, `success_rate` among them, which decides the best checkpoint;
+        extra_config: plain values about the task, for config.json and the checkpoints."""
+        taken = set(task.metric_names) & {*COUNTERS, *CHARTS, *LOSSES} - {"success_rate"}
+        if taken:
+            raise ValueError(f"metric names {sorted(taken)} of the task are the engine's own")
+        torch.manual_seed(cfg.seed)
+        sizes: Dict[str, Any] = {
+            "num_obs": task.num_obs,
+            "num_critic_obs": task.num_critic_obs,
+            "num_actions": task.num_actions,
+        }
+        self.cfg = cfg = replace(cfg, network=replace(cfg.network, **sizes))
+        self.task = task
+        self.run_dir = Path(run_dir)
+        self.evaluate = evaluate
+        self.device = torch.device(task.device)
+        self.config = {"trainer": asdict(cfg), "task": extra_config or {}}
+
+        self.policy = ActorCritic(cfg.network).to(self.device)
+        self.ppo = PPO(self.policy, cfg.ppo, task.num_envs, compile_losses=cfg.compile, amp=cfg.amp)
+        self.buffer = RolloutBuffer(cfg.ppo.num_steps, task.num_envs, **sizes, device=self.device)
+        on_graphs = cfg.graphs and self.device.type == "cuda"
+        self._collect = CapturedFunction(self._rollout, on_graphs and task.capturable, task.capture, "the rollout")
+        self._learn = CapturedFunction(self._update, on_graphs, name="the update")
+
+        self.iteration = 0
+        self.env_steps = 0
+        self.best_score = -math.inf
+        self._earlier_wall_s = 0.0
+        self._resumed_rng: Optional[Dict[str, Any]] = None
+        self._running: Optional[_Issued] = None
+        self._policy_ms = math.nan
+        self._last_end: Any = None
+        self._task_metrics: Dict[str, float] = {"success_rate": 0.0} if "success_rate" in task.metric_names else {}
+        self._extra_row: Dict[str, float] = {}
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds of training, from the start of the process, earlier parts of a resumed run included."""
+        return self._earlier_wall_s + process_age()
+
+    def run(self) -> Dict[str, float]:
+        """Trains to the configured end, or to Ctrl-C; returns counters and the best score."""
+        self._save_config()
+        max_seconds = None if self.cfg.max_minutes is None else 60.0 * self.cfg.max_minutes
+        log = MetricsLogger(self.run_dir, self.cfg.total_timesteps, max_seconds, self.iteration, self.env_steps)
+        message = "training failed"
+        try:
+            with side_stream(self.device):
+                try:
+                    self._loop(log)
+                    message = "done"
+                except KeyboardInterrupt:
+                    message = "interrupted"
+                self._report_running(log)
+                self.save(self.run_dir / LAST)
+            message += f": {self.env_steps} steps in {self.wall_s:.0f} s, checkpoint in {self.run_dir / LAST}"
+        finally:
+            log.close(message)
+        return {
+            "iteration": self.iteration,
+            "env_steps": self.env_steps,
+            "wall_s": self.wall_s,
+            "best_score": self.best_score,
+            "interrupted": float(message.startswith("interrupted")),
+        }
+
+    def save(self, path: Union[str, Path]) -> None:
+        """Writes everything that training needs to go on."""
+        on_cuda = self.device.type == "cuda"
+        state = {
+            "iteration": self.iteration,
+            "env_steps": self.env_steps,
+            "wall_s": self.wall_s,
+            "best_score": self.best_score,
+            "ppo": self.ppo.state_dict(),
+            "task": self.task.state_dict(),
+            "rng": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(self.device) if on_cuda else None},
+            "task_metrics": self._task_metrics,
+            "config": self.config,
+        }
+        save_checkpoint(path, self.policy, state)
+
+    def load(self, path: Union[str, Path]) -> None:
+        """Makes `run` go on from a checkpoint.  Its environments start new episodes.  Raises CheckpointError."""
+        payload = load_checkpoint(path)
+        network = payload["network"]
+        for name in ("num_obs", "num_critic_obs", "num_actions", "actor_hidden", "critic_hidden"):
+            here, there = getattr(self.cfg.network, name), network.get(name)
+            if here != there:
+                raise CheckpointError(f"{path} was trained with {name} {there}, here it is {here}")
+        state = payload["state"]
+        try:
+            self.policy.load_state_dict(payload["model"])
+            self.ppo.load_state_dict(state["ppo"])
+            self.task.load_state_dict(state["task"])
+            self.iteration = state["iteration"]
+            self.env_steps = state["env_steps"]
+            self.best_score = state["best_score"]
+            self._earlier_wall_s = state["wall_s"]
+            self._resumed_rng = state["rng"]
+            self._task_metrics = state["task_metrics"]
+        except (KeyError, RuntimeError) as error:
+            raise CheckpointError(f"{path} does not fit: {' '.join(str(error).split())[:200]}") from error
+
+    def _loop(self, log: MetricsLogger) -> None:
+        cfg = self.cfg
+        self._start(log)
+        next_eval = self.env_steps + cfg.eval_interval
+        next_checkpoint = self.env_steps + cfg.checkpoint_interval
+        finished = self._finished()
+        while not finished:
+            issued = self._iterate(log)
+            self._report_running(log)
+            self._running = issued
+            finished = self._finished()
+            if self.env_steps >= next_checkpoint and not finished:
+                next_checkpoint = self.env_steps + cfg.checkpoint_interval
+                self.save(self.run_dir / LAST)
+                self._extra_row.update({f"diagnostics_{k}": v for k, v in self.task.diagnostics().items()})
+            if self.evaluate is not None and (self.env_steps >= next_eval or finished):
+                next_eval = self.env_steps + cfg.eval_interval
+                self._evaluate()
+                self._report_running(log)
+                self._last_end = None  # the evaluation's time is not training's
+            if math.isnan(self._policy_ms) and not self._collect.will_capture:
+                self._policy_ms = self._time_policy()
+
+    def _start(self, log: MetricsLogger) -> None:
+        """Resets the task; a new run warms up the normalisers by a rollout that is thrown away."""
+        log.stage("resetting the task; kernels that are not cached are compiled now ...")
+        obs, critic_obs = self.task.reset()
+        self.buffer.restart(obs, critic_obs)
+        if self.env_steps == 0:
+            log.stage("first rollout ...")
+            self._collect()
+            self.ppo.warm_up(self.buffer)
+        elif self._resumed_rng is not None:
+            rng, self._resumed_rng = self._resumed_rng, None
+            torch.set_rng_state(rng["cpu"])
+            if rng["cuda"] is not None and self.device.type == "cuda":
+                torch.cuda.set_rng_state(rng["cuda"], self.device)
+        if self.task.metric_names:
+            self.task.metric_sums.zero_()
+
+    def _iterate(self, log: MetricsLogger) -> _Issued:
+        """Issues one iteration."""
+        for function in (self._collect, self._learn):
+            if function.will_capture:
+                log.stage(f"capturing {function.name} as a CUDA graph ...")
+        begin = self._now()
+        with self._range("rollout"):
+            self._collect()
+        middle = self._now()
+        with self._range("update"):
+            stats = self._learn()
+        with self._range("log"):
+            values = [stats]
+            if self.task.metric_names:
+                values.append(self.task.metric_sums.flatten())
+            host = self._to_host(torch.cat(values))
+            if self.task.metric_names:
+                self.task.metric_sums.zero_()
+        end = self._now()
+        since, self._last_end = self._last_end or begin, end
+        self.iteration += 1
+        self.env_steps += self.cfg.ppo.num_steps * self.task.num_envs
+        return _Issued(self.iteration, self.env_steps, host, since, begin, middle, end)
+
+    @torch.no_grad()
+    def _rollout(self) -> None:
+        """T steps of the task into the buffer; captured as one graph."""
+        self.buffer.begin()
+        for t in range(self.buffer.num_steps):
+            with self._range("policy"), tf32():
+                action = self.policy.act(self.buffer.obs[t])
+            with self._range("physics"):
+                step = self.task.step(action)
+            self.buffer.record(t, action, step)
+
+    def _update(self) -> Tensor:
+        """All of the learner; captured as one graph."""
+        return self.ppo.update(self.buffer)
+
+    def _report_running(self, log: MetricsLogger) -> None:
+        """Logs the iteration that was issued before, if it is not logged yet."""
+        if self._running is not None:
+            issued, self._running = self._running, None
+            log.log(self._report(issued))
+
+    def _report(self, issued: _Issued) -> Dict[str, float]:
+        """The row of metrics of an iteration; waits until the device is done with it."""
+        if isinstance(issued.end, torch.cuda.Event):
+            issued.end.synchronize()
+        values: List[float] = issued.values.tolist()
+        stats = dict(zip(PPO.stat_names, values))
+        sums = values[len(PPO.stat_names) :]
+        for name, total, count in zip(self.task.metric_names, sums[0::2], sums[1::2]):
+            if count > 0:
+                self._task_metrics[name] = total / count
+
+        steps = self.cfg.ppo.num_steps * self.task.num_envs
+        rollout_ms = _milliseconds(issued.begin, issued.middle)
+        row = {
+            "iteration": issued.iteration,
+            "env_steps": issued.env_steps,
+            "wall_s": round(self.wall_s, 3),
+            "steps_per_s": 1e3 * steps / max(_milliseconds(issued.since, issued.end), 1e-6),
+            "physics_ms": rollout_ms - self._policy_ms,
+            "policy_ms": self._policy_ms,
+            "update_ms": _milliseconds(issued.middle, issued.end),
+            **stats,
+            **self._task_metrics,
+            **self._extra_row,
+        }
+        self._extra_row = {}
+        return row
+
+    def _evaluate(self) -> None:
+        assert self.evaluate is not None
+        with torch.no_grad(), self._range("evaluate"):
+            result = self.evaluate(self.policy)
+        self._extra_row.update({f"eval_{k}": float(v) for k, v in result.items()})
+        if result["success_rate"] >= self.best_score:  # of equals the later: it has seen more
+            self.best_score = float(result["success_rate"])
+            self.save(self.run_dir / BEST)
+
+    @torch.no_grad()
+    def _time_policy(self) -> float:
+        """Milliseconds per rollout that the policy alone takes, run the same way as in the rollout."""
+
+        def policy() -> None:
+            with tf32():
+                for t in range(self.buffer.num_steps):
+                    self.policy.act(self.buffer.obs[t])
+
+        with torch.random.fork_rng(devices=[]):  # measuring must not change what training draws
+            alone = CapturedFunction(policy, self._collect.enabled, name="the policy")
+            for _ in range(2):
+                alone()
+            begin = self._now()
+            alone()
+            end = self._now()
+        if isinstance(end, torch.cuda.Event):
+            end.synchronize()
+        return _milliseconds(begin, end)
+
+    def _finished(self) -> bool:
+        cfg = self.cfg
+        out_of_time = cfg.max_minutes is not None and process_age() > 60.0 * cfg.max_minutes
+        return self.env_steps >= cfg.total_timesteps or out_of_time
+
+    def _to_host(self, values: Tensor) -> Tensor:
+        """The iteration's one copy to the host; on a GPU it is only issued here."""
+        if self.device.type != "cuda":
+            return values
+        return torch.empty(values.shape, pin_memory=True).copy_(values, non_blocking=True)
+
+    def _now(self) -> Any:
+        """A point in the device's time, for `_milliseconds`."""
+        if self.device.type != "cuda":
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def _range(self, name: str) -> ContextManager[Any]:
+        if self.cfg.profile and self.device.type == "cuda":
+            return torch.cuda.nvtx.range(name)
+        return nullcontext()
+
+    def _save_config(self) -> None:
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        with open(self.run_dir / "config.json", "w", encoding="utf-8") as file:
+            json.dump({**self.config, "versions": {"torch": str(torch.__version__)}}, file, indent=2, default=str)
+
+
+def _milliseconds(begin: Any, end: Any) -> float:
+    if isinstance(begin, float):
+        return 1e3 * (end - begin)
+    return begin.elapsed_time(end)
