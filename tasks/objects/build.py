@@ -7,7 +7,7 @@ from typing import List, Optional, Sequence
 import numpy as np
 import trimesh
 
-from tasks.objects.geometry import Hull, convex_hull, mass_properties, reduce_hull
+from tasks.objects.geometry import Hull, convex_hull, hull_faces, mass_properties, reduce_hull
 from tasks.objects.model import MAX_PARTS, ObjectModel
 from tasks.objects.poses import stable_poses
 
@@ -40,6 +40,7 @@ def build(
     if not 1 <= len(parts) <= MAX_PARTS:
         raise ValueError(f"{len(parts)} convex parts; 1 to {MAX_PARTS} are possible")
     hulls = [reduce_hull(convex_hull(points))[0] for points in parts]
+    hulls = _not_swallowed(hulls)
     rotation = np.eye(3) if own_axes else _box_axes(np.concatenate([h.vertices for h in hulls]))
     points = np.concatenate([h.vertices for h in hulls]) @ rotation.T
     rotation = _sorted_axes(np.ptp(points, axis=0)) @ rotation
@@ -64,6 +65,16 @@ def build(
     return ObjectModel(
         name, kind, tuple(h.vertices for h in hulls), mass, com, mass * inertia, quat, height, prob, friction
     )  # fmt: skip
+
+
+def _not_swallowed(hulls: List[Hull]) -> List[Hull]:
+    """Without those that lie inside one of the others."""
+    kept = list(hulls)
+    for hull in hulls:
+        others = [hull_faces(h) for h in kept if h is not hull]
+        if any((hull.vertices @ f.normals.T <= f.offsets + 1e-9).all() for f in others):
+            kept = [h for h in kept if h is not hull]
+    return kept
 
 
 def _moved(hull: Hull, rotation: np.ndarray, centre: np.ndarray) -> Hull:

@@ -89,6 +89,18 @@ def bowl(rng: np.random.Generator) -> Parts:
     return parts
 
 
+def tray(rng: np.random.Generator) -> Parts:
+    """An open box: a floor and four walls."""
+    x, y, z, thick = log_uniform(rng, 1, 2), 1.0, log_uniform(rng, 0.3, 1.2), rng.uniform(0.1, 0.18)
+    parts = [box_points((x, y, thick), (0, 0, thick))]
+    for s in (-1, 1):
+        parts += [
+            box_points((x, thick, z), (0, s * (y - thick), z)),
+            box_points((thick, y, z), (s * (x - thick), 0, z)),
+        ]
+    return parts
+
+
 # --- with handles ------------------------------------------------------------------------------------------------------
 
 

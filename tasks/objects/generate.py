@@ -52,6 +52,7 @@ FAMILIES: Dict[str, Family] = {
     "jar": Family(compounds.jar),
     "goblet": Family(compounds.goblet),
     "bowl": Family(compounds.bowl, 1.0, (0.06, 0.11)),
+    "tray": Family(compounds.tray, 1.0, (0.05, 0.11)),
     "mug": Family(compounds.mug, 1.0, (0.04, 0.09)),
     "pitcher": Family(compounds.pitcher, 0.7, (0.04, 0.1)),
     "teapot": Family(compounds.teapot, 1.0, (0.05, 0.1)),

@@ -12,10 +12,8 @@ from torch import Tensor
 
 from tasks.objects.generate import FAMILIES, generate, generate_one
 from tasks.objects.geometry import Hull, convex_hull, hull_faces
+from tasks.objects.meshes import Progress, load_directory
 from tasks.objects.model import ObjectError, ObjectModel
-
-Progress = Callable[[int, int, str], None]
-"""Called with objects done, objects in all and the name of the last one."""
 
 FAR = 1e3
 """m, the offset of padded faces."""
@@ -235,10 +233,20 @@ def load_objects(
 
     seed: another draw of a named set than its own (0).  count: the set's first objects only, or more of them.  skip_bad:
     leave out meshes that cannot be used, with a warning each.  scale: times the meshes' coordinates, to get metres.
-    Raises ObjectError.
+    progress: called after each mesh.  Raises ObjectError.
     """
+    if not (np.isfinite(scale) and scale > 0):
+        raise ObjectError(f"the scale of objects must be greater than 0, not {scale:g}")
     name = str(name_or_dir)
     if name in OBJECT_SETS:
         make, own_seed, own_count = OBJECT_SETS[name]
         return make(own_seed + 1000 * seed, own_count if count is None else count)
-    raise ObjectError(f"there is no object set '{name}'; there are {', '.join(OBJECT_SETS)}, or give a directory")
+    directory = Path(name_or_dir)
+    if directory.is_dir():
+        meshes = load_directory(directory, scale=scale, skip_bad=skip_bad, progress=progress)
+        return ObjectSet.of(name, meshes[:count])
+    if directory.is_file():
+        raise ObjectError(f"{name} is a file; give the directory that it is in")
+    raise ObjectError(
+        f"there is no object set '{name}'; there are {', '.join(OBJECT_SETS)}, or give a directory of meshes"
+    )
