@@ -35,11 +35,11 @@ FAMILIES: Dict[str, Family] = {
     "sphere": Family(shapes.sphere, 1.5),
     "cube": Family(shapes.cube, 1.0, (0.03, 0.085)),
     "cylinder": Family(shapes.cylinder, 3.0),
-    "box": Family(shapes.box, 3.5, (0.03, 0.1)),
-    "slab": Family(shapes.slab, 2.0, (0.04, 0.11)),
+    "box": Family(shapes.box, 3.5, (0.03, 0.09)),
+    "slab": Family(shapes.slab, 2.0, (0.04, 0.09)),
     "bevelled_box": Family(shapes.bevelled_box, 2.0),
     "bar": Family(shapes.bar, 1.5, (0.018, 0.045)),
-    "disc": Family(shapes.disc, 1.0, (0.04, 0.11)),
+    "disc": Family(shapes.disc, 1.0, (0.04, 0.09)),
     "ellipsoid": Family(shapes.ellipsoid, 1.5),
     "capsule": Family(shapes.capsule, 1.5, (0.025, 0.07)),
     "cone": Family(shapes.cone, 1.5),
@@ -52,27 +52,27 @@ FAMILIES: Dict[str, Family] = {
     "jar": Family(compounds.jar),
     "goblet": Family(compounds.goblet),
     "bowl": Family(compounds.bowl, 1.0, (0.06, 0.11)),
-    "tray": Family(compounds.tray, 1.0, (0.05, 0.11)),
+    "tray": Family(compounds.tray, 1.0, (0.05, 0.1)),
     "mug": Family(compounds.mug, 1.0, (0.04, 0.09)),
-    "pitcher": Family(compounds.pitcher, 0.7, (0.04, 0.1)),
+    "pitcher": Family(compounds.pitcher, 0.7, (0.04, 0.09)),
     "teapot": Family(compounds.teapot, 1.0, (0.05, 0.1)),
-    "pan": Family(compounds.pan, 0.7, (0.05, 0.11)),
-    "purse": Family(compounds.purse, 0.7, (0.05, 0.11)),
+    "pan": Family(compounds.pan, 0.7, (0.05, 0.1)),
+    "purse": Family(compounds.purse, 0.7, (0.05, 0.1)),
     "angle": Family(compounds.angle_piece, 0.8),
     "tee": Family(compounds.tee, 0.7),
-    "channel": Family(compounds.channel, 0.8, (0.03, 0.1)),
+    "channel": Family(compounds.channel, 0.8, (0.03, 0.09)),
     "cross": Family(compounds.cross, 1.0, (0.04, 0.1)),
     "bracket": Family(compounds.bracket),
-    "hammer": Family(compounds.hammer, 1.0, (0.04, 0.11)),
+    "hammer": Family(compounds.hammer, 1.0, (0.04, 0.1)),
     "wrench": Family(compounds.wrench, 0.7, (0.03, 0.07)),
     "screwdriver": Family(compounds.screwdriver, 0.8, (0.022, 0.045)),
     "knife": Family(compounds.knife, 0.7, (0.025, 0.06)),
-    "drill": Family(compounds.drill, 1.0, (0.06, 0.13)),
-    "camera": Family(compounds.camera, 1.0, (0.04, 0.1)),
+    "drill": Family(compounds.drill, 1.0, (0.06, 0.12)),
+    "camera": Family(compounds.camera, 1.0, (0.04, 0.09)),
     "shoe": Family(compounds.shoe, 0.8, (0.04, 0.09)),
     "dumbbell": Family(compounds.dumbbell, 0.8),
-    "toy": Family(compounds.toy, 1.0, (0.04, 0.1)),
-    "pile": Family(compounds.pile, 2.5, (0.03, 0.1)),
+    "toy": Family(compounds.toy, 1.0, (0.04, 0.09)),
+    "pile": Family(compounds.pile, 2.5, (0.03, 0.09)),
 }
 
 
@@ -107,7 +107,7 @@ def _width(rng: np.random.Generator, family: Family, flat: bool) -> float:
     draw = rng.random()
     if flat and draw < 0.05:
         return rng.uniform(0.11, 0.15)
-    if draw < 0.12 and family.width[1] > 0.08:
+    if draw < 0.1 and family.width[1] > 0.08:
         return rng.uniform(0.09, 0.11)
     return rng.uniform(*family.width)
 
