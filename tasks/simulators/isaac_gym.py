@@ -26,7 +26,7 @@ from torch import Tensor
 from tasks import rotations
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import NUM_DRIVES, TABLE_HEIGHT, Simulator, SimState
+from tasks.simulators.contract import NUM_DRIVES, TABLE_HEIGHT, SimState, Simulator
 from tasks.simulators.errors import SimulatorError
 from tasks.simulators.isaac_gym_assets import read_drives
 from tasks.simulators.isaac_gym_preload import load_gymtorch, preload
@@ -97,7 +97,7 @@ class IsaacGymSimulator(Simulator):
         device: Union[str, torch.device] = "cuda:0",
         seed: int = 0,
         control_dt: float = 1 / 30,
-        cfg: IsaacGymCfg = IsaacGymCfg(),  # noqa: B008 frozen
+        cfg: IsaacGymCfg = IsaacGymCfg(),
         object_ids: Optional[Sequence[int]] = None,
         gpu_pipeline: Optional[bool] = None,
     ) -> None:

@@ -260,7 +260,7 @@ def _obj_text(vertices: np.ndarray) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _text(values: "Sequence[float] | np.ndarray | float") -> str:
+def _text(values: Sequence[float] | np.ndarray | float) -> str:
     return " ".join(f"{value:.9g}" for value in np.atleast_1d(np.asarray(values, dtype=float)))
 
 

@@ -80,7 +80,9 @@ def build(gym: Any, api: Any, owner: IsaacGymSimulator, object_ids: Sequence[int
     links = (hand.palm_body, *hand.fingertip_bodies)
     missing = sorted(set(owner.drives.names).symmetric_difference(dof_names)) + sorted(set(links) - set(body_names))
     if missing:
-        raise SimulatorError(f"Isaac Gym read the hand differently: joints or links that are not on both sides: {missing}")
+        raise SimulatorError(
+            f"Isaac Gym read the hand differently: joints or links that are not on both sides: {missing}"
+        )
     properties = drive_properties(gym.get_asset_dof_properties(hand_asset), dof_names, owner.drives, hand, cfg, api)
     objects = {
         i: _load(gym, sim, write_object(owner.objects.objects[i], cache), object_options(api))
@@ -232,7 +234,9 @@ def _set_tendons(gym: Any, asset: Any, cfg: IsaacGymCfg) -> None:
         raise SimulatorError("Isaac Gym read no tendons from the hand; set coupling='drive' in IsaacGymCfg")
 
 
-def drive_properties(table: np.ndarray, names: Sequence[str], drives: Drives, hand: Any, cfg: Any, api: Any) -> np.ndarray:
+def drive_properties(
+    table: np.ndarray, names: Sequence[str], drives: Drives, hand: Any, cfg: Any, api: Any
+) -> np.ndarray:
     """The asset's record of joints with all that the importer drops or misreads written over, in the order of `names`.
 
     Passive damping of a joint goes into its drive's damping.  Coupled joints get a drive without stiffness for theirs, or,
@@ -255,7 +259,9 @@ def drive_properties(table: np.ndarray, names: Sequence[str], drives: Drives, ha
     return table
 
 
-def _actor(gym: Any, api: Any, env: Any, asset: Any, at: Tuple[float, float, float], name: str, i: int, bits: int) -> int:
+def _actor(
+    gym: Any, api: Any, env: Any, asset: Any, at: Tuple[float, float, float], name: str, i: int, bits: int
+) -> int:
     pose = api.Transform()
     pose.p, pose.r = api.Vec3(*at), api.Quat(0.0, 0.0, 0.0, 1.0)
     handle = gym.create_actor(env, asset, pose, name, i, bits, 0)
