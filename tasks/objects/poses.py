@@ -16,6 +16,8 @@ SAME_POSE = np.radians(6.0)
 """Poses closer than this are one."""
 MIN_MARGIN = 5e-4
 """Centre of mass to the edge of the support, m; less and a touch topples it."""
+MIN_TILT = np.radians(3.0)
+"""So it does if tilting by less brings the centre of mass over the edge; it is 7.5 degrees for a cylinder of 24 facets."""
 
 
 def face_probabilities(hull: Hull, com: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
@@ -77,7 +79,8 @@ def stable_poses(hull: Hull, com: np.ndarray) -> Tuple[np.ndarray, np.ndarray, n
     """
     faces = hull_faces(hull)
     probability, margin = face_probabilities(hull, com)
-    firm = (margin > MIN_MARGIN) & (probability > 0)
+    raised = faces.offsets - faces.normals @ com
+    firm = (margin > np.maximum(MIN_MARGIN, np.tan(MIN_TILT) * raised)) & (probability > 0)
     if not firm.any():
         firm = probability >= probability.max()
     # Rounded before sorting, so that the order of equals does not hang on the last bit.
