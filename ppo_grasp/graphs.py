@@ -72,9 +72,17 @@ class CapturedFunction(Generic[T]):
     def _give_up(self, error: Exception) -> None:
         self.enabled = False
         self._output = None
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        cause: BaseException = error
+        while cause.__context__ is not None:  # ending the broken capture raises as well, and hides why it broke
+            cause = cause.__context__
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         warnings.warn(f"{self.name} cannot be captured as a CUDA graph, running without: {reason}", stacklevel=3)
         torch.cuda.synchronize()
+        try:
+            torch.rand((), device="cuda")
+        except RuntimeError:  # the generator still believes in the capture; a copy of its state does not
+            generator = torch.cuda.default_generators[torch.cuda.current_device()]
+            generator.graphsafe_set_state(generator.clone_state())
 
 
 @contextmanager

@@ -94,7 +94,7 @@ class PPO:
     """
 
     stat_names: Tuple[str, ...] = (
-        *("policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "grad_norm"),
+        *("policy_loss", "entropy", "kl", "clip_fraction", "value_loss", "grad_norm"),
         *("nonfinite_steps", "kl_stopped_steps", "explained_variance", "learning_rate", "action_std", "reward"),
     )
     """Names of what `update` returns.  Losses, KL and norms are means over minibatches; `*_steps` count skipped gradient
@@ -107,6 +107,7 @@ class PPO:
         self.policy = policy
         self.cfg = cfg
         self.amp = amp
+        self._max_kl = math.inf if cfg.max_kl is None else cfg.max_kl
         self.device = policy.std_logit.device
         self.actor_params: List[Tensor] = [*policy.actor.parameters(), policy.std_logit]
         self.critic_params: List[Tensor] = list(policy.critic.parameters())
@@ -117,6 +118,8 @@ class PPO:
             fused=True,
             capturable=on_cuda,
         )
+        # The first step runs before the capture, on purpose: spare the user Adam's warning about that.
+        self.optimizer._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]
         self.reward_normalizer = RunningNormalizer(1).to(self.device)
         self.discounted_return = torch.zeros(num_envs, device=self.device)
         self._actor_loss: Callable[[Batch, Tensor], Tuple[Tensor, Tensor]] = self._eager_actor_loss
@@ -143,9 +146,11 @@ class PPO:
             per_step, kl = self._optimize(batch, old_std)
             explained = 1.0 - (returns - values).var() / returns.var().clamp(min=1e-12)
         self._update_normalizers(rollout, returns)
-        losses = torch.nanmean(per_step[:, :-2], dim=0)
-        losses[3].copy_(kl)
-        skipped = per_step[:, -2:].sum(0)
+        grad_norm, step_kl = per_step[:, 5], per_step[:, 2]
+        finite = torch.isfinite(grad_norm)
+        losses = torch.nanmean(per_step.masked_fill(~finite.unsqueeze(-1), math.nan), dim=0)
+        losses[2].copy_(kl)
+        skipped = torch.stack([(~finite).sum(), (finite & (step_kl > self._max_kl)).sum()]).float()
         after = torch.stack([explained, self.learning_rate, self.policy.std.detach().mean(), rollout.rewards.mean()])
         return torch.cat([losses, skipped, after])
 
@@ -191,7 +196,7 @@ class PPO:
         return batch, old_std
 
     def _optimize(self, batch: Batch, old_std: Tensor) -> Tuple[Tensor, Tensor]:
-        """All epochs; returns per-step statistics (steps, 8) and the mean KL of the last epoch, ()."""
+        """All epochs; returns per-step statistics (steps, 6) and the mean KL of the last epoch, ()."""
         cfg = self.cfg
         num_samples = batch.obs.shape[0]
         num_minibatches = max(1, round(num_samples / cfg.minibatch_size))
@@ -205,14 +210,14 @@ class PPO:
                 stats = self._step(Batch(*(x[start : start + size] for x in shuffled)), old_std)
                 per_step.append(stats)
                 if cfg.kl_rule == "minibatch":
-                    self._adapt(stats[3])
-            kl = torch.stack(per_step[-num_minibatches:])[:, 3].mean()
+                    self._adapt(stats[2])
+            kl = torch.stack(per_step[-num_minibatches:])[:, 2].mean()
             if cfg.kl_rule == "epoch":
                 self._adapt(kl)
         return torch.stack(per_step), kl
 
     def _step(self, batch: Batch, old_std: Tensor) -> Tensor:
-        """One gradient step on a minibatch; returns (8,) statistics: the first six of `stat_names` and two skip flags."""
+        """One gradient step on a minibatch; returns (6,) statistics: the first of `stat_names`."""
         cfg = self.cfg
         with self._beside():
             with self._autocast():
@@ -225,18 +230,13 @@ class PPO:
 
         grads = [*actor_grads, *critic_grads]
         grad_norm = clip_grad_norm_(grads, cfg.max_grad_norm)
-        policy_loss, entropy, kl, clip_fraction = actor_stats.unbind()
-        nonfinite = ~torch.isfinite(grad_norm)
-        kl_stopped = (kl > (math.inf if cfg.max_kl is None else cfg.max_kl)) & ~nonfinite
         for param, grad in zip(self.optimizer.param_groups[0]["params"], grads):
             param.grad = grad
         # Fused Adam leaves parameters and moments alone where this flag is 1, on the device, as it does for a gradient scaler.
-        self.optimizer.found_inf = (nonfinite | kl_stopped).float()  # type: ignore[attr-defined]
+        usable = (grad_norm < math.inf) & (actor_stats[2] <= self._max_kl)  # false for NaN, too
+        self.optimizer.found_inf = (~usable).float()  # type: ignore[attr-defined]
         self.optimizer.step()
-
-        shown_norm = torch.where(nonfinite, torch.full_like(grad_norm, math.nan), grad_norm)
-        stats = [policy_loss, value_loss.detach(), entropy, kl, clip_fraction, shown_norm, nonfinite, kl_stopped]
-        return torch.stack([x.float() for x in stats])
+        return torch.cat([actor_stats, torch.stack([value_loss.detach(), grad_norm])])
 
     def _eager_actor_loss(self, batch: Batch, old_std: Tensor) -> Tuple[Tensor, Tensor]:
         """The clipped surrogate with entropy bonus, (), and (4,): policy loss, entropy, KL, fraction of ratios clipped."""
@@ -252,7 +252,7 @@ class PPO:
             kl = gaussian_kl(batch.old_mean, old_std, mean, std).mean()
             clip_fraction = ((ratio - 1.0).abs() > clip).float().mean()
         stats = torch.stack([policy_loss.detach(), entropy.detach(), kl, clip_fraction])
-        return policy_loss - self.cfg.entropy_coef * entropy, stats
+        return (policy_loss - self.cfg.entropy_coef * entropy if self.cfg.entropy_coef else policy_loss), stats
 
     def _eager_critic_loss(self, batch: Batch) -> Tensor:
         """Mean squared error of the normalised value, ()."""
@@ -325,5 +325,5 @@ def clip_grad_norm_(grads: List[Tensor], max_norm: float) -> Tensor:
 
 def adapt_learning_rate(learning_rate: Tensor, kl: Tensor, desired_kl: float) -> Tensor:
     """1.5 times larger where KL is below half the desired one, 1.5 times smaller where above twice it, (); a NaN changes nothing."""
-    direction = (kl < 0.5 * desired_kl).float() - (kl > 2.0 * desired_kl).float()
-    return learning_rate * torch.pow(1.5, direction)
+    low, high = (kl < 0.5 * desired_kl).float(), (kl > 2.0 * desired_kl).float()
+    return learning_rate * (1.0 + 0.5 * low - high / 3.0)

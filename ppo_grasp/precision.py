@@ -13,13 +13,11 @@ def tf32() -> Iterator[None]:
     """Lets float32 matrix products inside the block run on TF32 tensor cores; restores the setting after it.
 
     Never set globally: a simulator or task that rotates vectors with matrix products would lose 13 bits of mantissa.
+    torch >= 2.9 has a second name for the setting, but its compiler still reads this one, and refuses a mixture.
     """
-    matmul = torch.backends.cuda.matmul
-    # torch >= 2.9 replaced `allow_tf32`, and reading the one after writing the other is an error there.
-    name, value = ("fp32_precision", "tf32") if hasattr(matmul, "fp32_precision") else ("allow_tf32", True)
-    before = getattr(matmul, name)
-    setattr(matmul, name, value)
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
     try:
         yield
     finally:
-        setattr(matmul, name, before)
+        torch.backends.cuda.matmul.allow_tf32 = before

@@ -1,0 +1,113 @@
+"""What a run leaves on disk and shows."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Dict
+
+import pytest
+
+from ppo_grasp.metrics import FILE, MetricsLogger, process_age, tensorboard_tag
+
+
+def row(iteration: int, **more: float) -> Dict[str, float]:
+    return {
+        "iteration": iteration,
+        "env_steps": 100 * iteration,
+        "wall_s": 1.0,
+        "steps_per_s": 50.0,
+        "success_rate": 0.25,
+        **more,
+    }
+
+
+def test_tags_group_like_with_like() -> None:
+    tags = {
+        "kl": "losses/kl",
+        "reward": "charts/reward",
+        "eval_success_rate": "eval/success_rate",
+        "drop_rate": "task/drop_rate",
+    }
+    assert {name: tensorboard_tag(name) for name in tags} == tags
+    assert tensorboard_tag("diagnostics_nan_worlds") == "diagnostics/nan_worlds"
+
+
+def test_one_json_line_per_iteration_and_null_for_what_is_not_finite(tmp_path: Path) -> None:
+    log = MetricsLogger(tmp_path, 1000, None, iteration=0, env_steps=0)
+    log.log(row(1, kl=math.nan))
+    log.log(row(2, kl=0.01, eval_success_rate=0.5))
+    log.close()
+    lines = [json.loads(line) for line in (tmp_path / FILE).read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [1, 2]
+    assert lines[0]["kl"] is None and lines[1] == row(2, kl=0.01, eval_success_rate=0.5)
+
+
+def test_a_resumed_run_goes_on_where_its_checkpoint_was(tmp_path: Path) -> None:
+    log = MetricsLogger(tmp_path, 1000, None, iteration=0, env_steps=0)
+    for i in (1, 2, 3, 4):
+        log.log(row(i))
+    log.close()
+    with open(tmp_path / FILE, "a") as file:
+        file.write('{"iteration": 5, "env_st')  # killed in the middle of a line
+    log = MetricsLogger(tmp_path, 1000, None, iteration=2, env_steps=200)
+    log.log(row(3, kl=1.0))
+    log.close()
+    lines = [json.loads(line) for line in (tmp_path / FILE).read_text().splitlines()]
+    assert lines == [row(1), row(2), row(3, kl=1.0)]
+
+
+def test_tensorboard_holds_the_values_and_drops_what_a_resume_repeats(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    for start, iterations in ((0, (1, 2, 3)), (2, (3, 4))):
+        log = MetricsLogger(tmp_path, 1000, None, iteration=start, env_steps=100 * start)
+        for i in iterations:
+            log.log(row(i, kl=float(10 * start + i)))
+        log.close()
+    events = accumulator.EventAccumulator(str(tmp_path)).Reload()
+    assert [(e.step, e.value) for e in events.Scalars("losses/kl")] == [
+        (100, 1.0),
+        (200, 2.0),
+        (300, 23.0),
+        (400, 24.0),
+    ]
+
+
+def test_plain_output_names_what_matters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = MetricsLogger(tmp_path, 1000, None, iteration=0, env_steps=0)
+    log.stage("compiling ...")
+    log.log(row(1, kl=0.0123, reward=1.5, learning_rate=3e-4, physics_ms=6.0, policy_ms=1.0, update_ms=3.0))
+    log.log(row(2))  # too soon for another line
+    log.close("done")
+    out = capsys.readouterr().out
+    first, line, last = out.splitlines()
+    assert (first, last) == ("compiling ...", "done")
+    for part in (
+        "physics 60 %, policy 10 %, update 30 %",
+        "success 25.0 %",
+        "reward 1.5",
+        "kl 0.0123",
+        "lr 3.0e-04",
+        "left 0:18",
+    ):
+        assert part in line
+
+
+def test_process_age_is_seconds_since_the_process_began() -> None:
+    age = process_age()
+    assert 0.0 < age < 24 * 3600 and 0.0 <= process_age() - age < 60.0
+
+
+def test_panel_in_a_terminal_shows_progress_and_the_tasks_own_metrics(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "120"}.items():
+        monkeypatch.setenv(name, value)
+    log = MetricsLogger(tmp_path, 1000, 3600.0, iteration=0, env_steps=0)
+    log.stage("compiling ...")
+    log.log(row(1, drop_rate=0.125, eval_success_rate=0.5, kl=0.01, nonfinite_steps=2.0))
+    log.close()
+    out = capsys.readouterr().out
+    for part in ("10.0 %", "drop_rate", "0.125", "25.0 % (evaluated 50.0 %)", "0.0100", "not finite"):
+        assert part in out

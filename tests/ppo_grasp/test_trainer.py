@@ -1,0 +1,189 @@
+"""The loop: it solves a problem with a known answer, resumes exactly, and keeps its run directory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import pytest
+import torch
+from double_integrator import DoubleIntegrator, measured_return, optimal_return, riccati
+from torch import Tensor
+
+from ppo_grasp import ActorCritic, ActorCriticCfg, CheckpointError, PPOCfg, Trainer, TrainerCfg, find_last, load_policy
+from ppo_grasp.vec_task import Step
+
+GAMMA = 0.95
+NEVER = 10**9
+
+
+def cfg_for(iterations: int, num_envs: int, seed: int = 0, **ppo: Any) -> TrainerCfg:
+    return TrainerCfg(
+        total_timesteps=16 * num_envs * iterations,
+        seed=seed,
+        eval_interval=NEVER,
+        checkpoint_interval=NEVER,
+        ppo=PPOCfg(**{"gamma": GAMMA, "minibatch_size": 4 * num_envs, **ppo}),
+        network=ActorCriticCfg(actor_hidden=(32, 32), critic_hidden=(32, 32), init_std=0.3, min_std=0.05),
+    )
+
+
+def rows_of(run_dir: Path) -> List[Dict[str, float]]:
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def train(run_dir: Path, seed: int) -> float:
+    """The share of the optimal return (1 is best; costs, so the ratio is inverted) after 80 iterations."""
+    trainer = Trainer(DoubleIntegrator(256, time_limit=5), cfg_for(80, 256, seed), run_dir)
+    trainer.run()
+    return optimal_return(GAMMA) / measured_return(trainer.policy.act_deterministic, GAMMA)
+
+
+def test_the_riccati_answer_is_the_return_of_its_own_gain() -> None:
+    """The oracle agrees with a simulation of it, and no gain near it is better."""
+    gain = torch.from_numpy(riccati(GAMMA)[1]).float()
+    assert gain.abs().sum() * 0.5 < 0.7  # the bounds on actions do not matter
+    best = measured_return(lambda state: -state @ gain.T, GAMMA)
+    assert best == pytest.approx(optimal_return(GAMMA), rel=2e-3)
+    for change in ((1.2, 1.0), (0.8, 1.0), (1.0, 1.2), (1.0, 0.8)):
+        assert measured_return(lambda state, c=change: -state @ (gain * torch.tensor(c)).T, GAMMA) < best
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_training_reaches_the_optimal_return_in_spite_of_time_limits(seed: int, tmp_path: Path) -> None:
+    assert train(tmp_path, seed) > 0.98
+
+
+def test_without_the_value_at_time_limits_it_would_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shows that the test above can fail: episodes of five steps teach a policy that does not care what comes after."""
+    monkeypatch.setattr("ppo_grasp.ppo.bootstrap_time_limits", lambda rewards, truncated, values, gamma: rewards)
+    assert train(tmp_path, seed=0) < 0.95
+
+
+def test_resume_is_exact(tmp_path: Path) -> None:
+    """N + M iterations equal N, save, load, M: bit by bit, on a task whose episodes all end with the rollout."""
+    N, M = 3, 4
+
+    def trainer(name: str, iterations: int, seed: int = 0) -> Trainer:
+        torch.manual_seed(seed)
+        task = DoubleIntegrator(32, time_limit=16, rest_every_limit=True)
+        return Trainer(task, cfg_for(iterations, 32, seed, normalize_reward=True), tmp_path / name)
+
+    whole = trainer("whole", N + M)
+    whole.run()
+    trainer("parts", N).run()
+    resumed = trainer("parts", N + M, seed=99)  # the seed must not matter any more
+    resumed.load(find_last(tmp_path / "parts"))
+    assert resumed.iteration == N and resumed.wall_s > 0
+    result = resumed.run()
+
+    assert result["iteration"] == N + M and result["env_steps"] == whole.env_steps
+    for (name, a), b in zip(whole.policy.state_dict().items(), resumed.policy.state_dict().values()):
+        assert torch.equal(a, b), name
+    for a, b in zip(
+        whole.ppo.optimizer.state_dict()["state"].values(), resumed.ppo.optimizer.state_dict()["state"].values()
+    ):
+        assert all(torch.equal(a[k], b[k]) for k in a)
+    assert torch.equal(whole.ppo.learning_rate, resumed.ppo.learning_rate)
+
+    timing = {"wall_s", "steps_per_s", "physics_ms", "policy_ms", "update_ms"}
+    expected, got = rows_of(tmp_path / "whole"), rows_of(tmp_path / "parts")
+    assert [r["iteration"] for r in got] == list(range(1, N + M + 1))
+    for a, b in zip(expected, got):
+        assert {k: v for k, v in a.items() if k not in timing} == {k: v for k, v in b.items() if k not in timing}
+    walls = [r["wall_s"] for r in got]
+    assert walls == sorted(walls)
+
+
+def test_evaluation_decides_the_best_checkpoint(tmp_path: Path) -> None:
+    scores = iter([0.2, 0.9, 0.4, 0.9, 0.1])
+    seen: List[Tuple[float, Tensor]] = []
+
+    def evaluate(policy: ActorCritic) -> Dict[str, float]:
+        assert not torch.is_grad_enabled()
+        seen.append((next(scores), policy.std_logit.detach().clone()))
+        return {"success_rate": seen[-1][0], "lift": 2.0}
+
+    cfg = cfg_for(9, 8)
+    cfg.eval_interval = 2 * 16 * 8
+    trainer = Trainer(DoubleIntegrator(8, 5), cfg, tmp_path, evaluate, extra_config={"objects": "cube"})
+    result = trainer.run()
+    assert [score for score, _ in seen] == [0.2, 0.9, 0.4, 0.9, 0.1]  # four on the way and one at the end
+    policy, meta = load_policy(tmp_path / "checkpoint_best.pt")
+    assert torch.equal(policy.std_logit, seen[3][1]) and not torch.equal(policy.std_logit, trainer.policy.std_logit)
+    assert result["best_score"] == meta["best_score"] == 0.9
+    rows = rows_of(tmp_path)
+    assert [r["iteration"] for r in rows if "eval_success_rate" in r] == [2, 4, 6, 8, 9]
+    assert rows[3]["eval_success_rate"] == 0.9 and rows[3]["eval_lift"] == 2.0
+
+
+def test_run_directory_is_complete(tmp_path: Path) -> None:
+    Trainer(DoubleIntegrator(8, 5), cfg_for(3, 8), tmp_path, extra_config={"objects": "cube"}).run()
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["trainer"]["ppo"]["gamma"] == GAMMA and config["trainer"]["network"]["num_critic_obs"] == 3
+    assert config["task"] == {"objects": "cube"}
+    rows = rows_of(tmp_path)
+    assert [r["env_steps"] for r in rows] == [128, 256, 384]
+    assert all(r["steps_per_s"] > 0 and r["update_ms"] > 0 and r["policy_ms"] > 0 for r in rows)
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def test_metrics_are_sums_over_counts_since_the_last_iteration(tmp_path: Path) -> None:
+    task = DoubleIntegrator(8, 5)
+    distances: List[Tensor] = []
+    step = task.step
+
+    def watched(action: Tensor) -> Step:
+        distances.append(task.state[:, 0].abs().clone())
+        return step(action)
+
+    task.step = watched  # type: ignore[method-assign]
+    Trainer(task, cfg_for(3, 8), tmp_path).run()
+    rows = rows_of(tmp_path)
+    for i, row in enumerate(rows):
+        of_iteration = torch.stack(
+            distances[16 * (i + 1) : 16 * (i + 2)]
+        )  # the first rollout warms up and is not counted
+        assert row["distance"] == pytest.approx(float(of_iteration.mean()), rel=1e-5)
+        assert "never" not in row  # nothing was counted
+
+
+def test_ctrl_c_saves_and_ends_cleanly(tmp_path: Path) -> None:
+    task = DoubleIntegrator(8, 5)
+    step, calls = task.step, []
+
+    def interrupted(action: Tensor) -> Step:
+        calls.append(1)
+        if len(calls) == 16 * 4 + 3:
+            raise KeyboardInterrupt
+        return step(action)
+
+    task.step = interrupted  # type: ignore[method-assign]
+    result = Trainer(task, cfg_for(50, 8), tmp_path).run()
+    assert result["interrupted"] == 1.0 and result["iteration"] == 3
+    assert len(rows_of(tmp_path)) == 3
+    resumed = Trainer(DoubleIntegrator(8, 5), cfg_for(5, 8), tmp_path)
+    resumed.load(tmp_path / "checkpoint_last.pt")
+    assert resumed.run()["iteration"] == 5 and len(rows_of(tmp_path)) == 5
+
+
+def test_time_limit_ends_training(tmp_path: Path) -> None:
+    cfg = cfg_for(1000, 8)
+    cfg.max_minutes = 1e-9
+    assert Trainer(DoubleIntegrator(8, 5), cfg, tmp_path).run()["iteration"] == 0
+
+
+def test_a_checkpoint_of_another_task_is_refused(tmp_path: Path) -> None:
+    Trainer(DoubleIntegrator(8, 5), cfg_for(1, 8), tmp_path).run()
+    other = DoubleIntegrator(8, 5)
+    other.num_critic_obs = 7
+    with pytest.raises(CheckpointError, match="num_critic_obs 3, here it is 7"):
+        Trainer(other, cfg_for(1, 8), tmp_path).load(tmp_path / "checkpoint_last.pt")
+
+
+def test_a_task_may_not_call_its_metric_like_one_of_the_engine(tmp_path: Path) -> None:
+    task = DoubleIntegrator(8, 5)
+    task.metric_names = ("reward", "never")
+    with pytest.raises(ValueError, match="reward"):
+        Trainer(task, cfg_for(1, 8), tmp_path)
