@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import mujoco
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,14 +60,14 @@ class IsaacGymCfg:
     num_threads: int = 4
     env_spacing: float = 1.0
     """m, half the side of one world's square."""
-    friction: Tuple[float, float] = (0.7, 1.1)
+    friction: Tuple[float, float] = (0.5, 1.2)
     """Sliding friction of objects that have none of their own is drawn once a world from this range; the hand's shapes in
     that world get the same, as PhysX averages the two."""
     friction_levels: int = 64
     """Different values drawn: each is a material of PhysX, which has room for 64,000."""
     table_friction: float = 1.0
-    mass_scale: Tuple[float, float] = (0.8, 1.2)
-    """Mass and inertia of each world's object are scaled by a factor drawn once from this range."""
+    mass_scale: float = 2.0
+    """Mass and inertia of each world's object are scaled once, by a factor between 1 / this and this; 1 is none."""
     coupling: str = "tendon"
     """How the distal joints follow: "tendon" (fixed tendons of the MJCF) or "drive" (a position drive towards the angle of
     the joint that they follow; the joint feels nothing of it)."""
@@ -148,7 +149,7 @@ class IsaacGymSimulator(Simulator):
         hand, model, drives = self.hand, self.model, self.drives
 
         def floats(values: object) -> Tensor:
-            return torch.as_tensor(values, dtype=torch.float32, device=self.device)
+            return torch.as_tensor(np.asarray(values), dtype=torch.float32, device=self.device)
 
         self._stiffness, self._damping = floats(drives.stiffness[:NUM_DRIVES]), floats(drives.damping[:NUM_DRIVES])
         self._effort = floats(drives.effort[:NUM_DRIVES])

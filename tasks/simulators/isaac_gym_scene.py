@@ -90,7 +90,7 @@ def build(gym: Any, api: Any, owner: IsaacGymSimulator, object_ids: Sequence[int
     }
 
     envs, hands, things, origins = [], [], [], []
-    num_per_row = max(1, math.isqrt(owner.num_envs)) if hasattr(math, "isqrt") else int(owner.num_envs**0.5)
+    num_per_row = max(1, math.isqrt(owner.num_envs))
     corner = cfg.env_spacing
     for i in range(owner.num_envs):
         env = gym.create_env(sim, api.Vec3(-corner, -corner, 0.0), api.Vec3(corner, corner, corner), num_per_row)
@@ -145,7 +145,7 @@ def draw_properties(
     drawn = levels[random.integers(len(levels), size=count)]
     own = [owner.objects.objects[i].friction for i in object_ids]
     friction = np.array([value if known is None else float(known) for value, known in zip(drawn, own)])
-    return friction, random.uniform(*cfg.mass_scale, size=count)
+    return friction, cfg.mass_scale ** random.uniform(-1.0, 1.0, size=count)
 
 
 def _create_sim(gym: Any, api: Any, owner: IsaacGymSimulator) -> Any:
@@ -165,7 +165,7 @@ def _create_sim(gym: Any, api: Any, owner: IsaacGymSimulator) -> Any:
     physx.friction_correlation_distance = cfg.friction_correlation_distance
     physx.max_gpu_contact_pairs = cfg.max_contact_pairs
     physx.default_buffer_size_multiplier = cfg.buffer_multiplier
-    physx.num_threads, physx.num_subscenes = cfg.num_threads, 0 if owner.gpu_pipeline else cfg.num_threads
+    physx.num_threads = physx.num_subscenes = cfg.num_threads
     physx.contact_collection = api.ContactCollection.CC_LAST_SUBSTEP  # the recipe's 0 would leave contact forces zero
     gpu = (owner.device.index or 0) if owner.device.type == "cuda" else 0
     sim = gym.create_sim(gpu, -1, api.SIM_PHYSX, params)

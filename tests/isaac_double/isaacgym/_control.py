@@ -23,6 +23,8 @@ class Control:
         """A fresh process, as far as the double is concerned."""
         self.strict = True
         """Refuse a second call of a setter in one step; otherwise the second replaces the first."""
+        self.refuse_half_turns = False
+        """Take (1, 0, 0, 0) for an identity in the wrong order; half a turn about x is rare, but some objects rest so."""
         self.frames = "local"
         """Positions are relative to each world's origin, or "global"."""
         self.fail_once: Dict[str, Any] = {}

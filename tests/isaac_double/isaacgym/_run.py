@@ -185,7 +185,7 @@ class Run:
             raise RefusedError("T15", f"root state of {actor.name!r}, whose base is fixed")
         if not np.isfinite(row).all() or abs(np.linalg.norm(row[3:7]) - 1) > 1e-3:
             raise RefusedError("T26", f"{row[3:7]} is no unit quaternion")
-        if control.strict and np.array_equal(row[3:7], [1, 0, 0, 0]):
+        if control.refuse_half_turns and np.array_equal(row[3:7], [1, 0, 0, 0]):
             raise RefusedError("T26", "(1, 0, 0, 0) is half a turn about x here; the identity is (0, 0, 0, 1)")
 
     @function("Sim", "Tensor")
