@@ -82,7 +82,7 @@ def test_what_cannot_be_captured_runs_eagerly_with_one_warning() -> None:
 @needs_cuda
 @pytest.mark.parametrize("options", [{}, {"amp": True}, {"compile_losses": True}])
 def test_a_captured_update_equals_an_eager_one(options: Dict[str, bool]) -> None:
-    """Same rollouts, same shuffles: parameters agree to 1e-4 of their movement's scale after four updates."""
+    """Same rollouts, same shuffles: after four updates parameters agree within 2e-3, statistics within 2 %."""
     results = []
     for captured in (False, True):
         torch.manual_seed(0)
