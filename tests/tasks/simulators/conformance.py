@@ -22,7 +22,7 @@ from tasks import rotations
 from tasks.hands import HandSpec, get_hand
 from tasks.objects import ObjectModel, ObjectSet
 from tasks.objects.build import build
-from tasks.simulators.contract import TABLE_HEIGHT, Simulator, SimState
+from tasks.simulators.contract import TABLE_HEIGHT, SimState, Simulator
 
 GRAVITY = 9.81
 CUBE = build("cube", "cube", [np.array(np.meshgrid(*[[-0.03, 0.03]] * 3)).reshape(3, -1).T], mass=0.15)

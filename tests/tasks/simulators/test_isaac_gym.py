@@ -6,17 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import conformance
-import mujoco
-import numpy as np
 import pytest
-import torch
-from conformance import Bench, start
+from conformance import Bench
 from torch import Tensor
 
 from tasks.hands import get_hand
 from tasks.objects import ObjectSet
-from tasks.simulators.errors import SimulatorError
-from tasks.simulators.isaac_gym import IsaacGymCfg, IsaacGymSimulator, check_gpu
+from tasks.simulators.isaac_gym import IsaacGymCfg, IsaacGymSimulator
 
 
 def make(objects: ObjectSet, num_envs: int, cache: Path, gpu: bool = True, **settings: Any) -> IsaacGymSimulator:
