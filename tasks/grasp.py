@@ -93,7 +93,7 @@ class GraspTask(VecTask):
         simulator: Simulator,
         hand: HandSpec,
         objects: ObjectSet,
-        cfg: GraspCfg = GraspCfg(),  # noqa: B008 frozen
+        cfg: GraspCfg = GraspCfg(),
         evaluation: bool = False,
     ) -> None:
         """evaluation: every episode starts at the evaluation start, objects come round in turn, and each world counts its
@@ -121,6 +121,8 @@ class GraspTask(VecTask):
         self._base_step = torch.tensor([cfg.base_step] * 3 + [cfg.base_turn] * 3, device=device)
         self._leash = torch.tensor([cfg.base_leash] * 3 + [cfg.turn_leash] * 3, device=device)
         self._tip_radius = torch.tensor(hand.fingertip_radius, device=device)
+        self._lift = torch.tensor([0.0, 0.0, cfg.lift_height], device=device)
+        self._kinds = torch.arange(len(objects.kinds), device=device)
         self._palm_centre = torch.tensor(hand.palm_centre, device=device)
 
         def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -277,7 +279,7 @@ class GraspTask(VecTask):
             [held, self.ever, o.dropped, self.touched, self.max_rise, self.episode_return, self.time], dim=0
         )
         per_world = torch.nan_to_num(per_world.float())
-        kinds = torch.nn.functional.one_hot(kind, len(self.objects.kinds)).T.float() * weight
+        kinds = (kind == self._kinds[:, None]) * weight
         sums = torch.cat(
             [(per_world * weight).sum(-1), self.simulator.state.failed.float().sum()[None], kinds @ held.float()]
         )
@@ -321,8 +323,7 @@ class GraspTask(VecTask):
             target.copy_(torch.where(mask.view(-1, *[1] * (target.dim() - 1)), value, target))
 
         rest = start.object_pos
-        goal = rest + torch.tensor([0.0, 0.0, self.cfg.lift_height], device=self.device)
-        put(self.goal_pos, goal)
+        put(self.goal_pos, rest + self._lift)
         put(self.goal_quat, start.object_quat)
         put(self.rest_height, rest[:, 2])
         put(self.targets, start.joint_pos)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import Simulator, SimState
+from tasks.simulators.contract import SimState, Simulator
 from tasks.simulators.mujoco_state import MujocoArrays, StateReader
 from tasks.simulators.scene import BODY_FIELDS, GEOM_FIELDS, OBJECT_BITS, PhysicsCfg, build_scene
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import Simulator, SimState
+from tasks.simulators.contract import SimState, Simulator
 from tasks.simulators.mujoco_state import MujocoArrays, StateReader
 from tasks.simulators.scene import BODY_FIELDS, GEOM_FIELDS, PhysicsCfg, build_scene
 
@@ -45,14 +45,15 @@ class MujocoWarpSimulator(Simulator):
         self.scene = build_scene(hand, objects, physics)
         wp.config.log_level = wp.LOG_WARNING
         wp.init()
+        self._streams: Dict[int, wp.Stream] = {}
         self._wp_device = wp.device_from_torch(self.device)
-        with wp.ScopedDevice(self._wp_device), self._stream():
+        with self._on_stream():
             self.model = mjw.put_model(self.scene.model, batch_sizes=dict.fromkeys(_BATCHED, num_envs))
             self.model.opt.warn_overflow = 0  # polled in `diagnostics`; printing from kernels would drown the display
             self.data = mjw.make_data(
                 self.scene.model,
                 nworld=num_envs,
-                nconmax=CONTACTS_PER_WORLD,
+                naconmax=max(CONTACTS_PER_WORLD * num_envs, 512),
                 naccdmax=max(CONVEX_PAIRS_PER_WORLD * num_envs, 256),
                 njmax=CONSTRAINTS_PER_WORLD,
             )
@@ -96,30 +97,37 @@ class MujocoWarpSimulator(Simulator):
         self._coupled_source = torch.as_tensor(self.scene.coupled_source, device=device)
         self._qpos = torch.zeros_like(self._arrays.qpos)
 
+    def _torch_stream(self) -> wp.Stream:
+        """Torch's current stream as Warp's, always the same object: Warp finds a recording by the object, not by its handle."""
+        stream = torch.cuda.current_stream(self.device)
+        if stream.cuda_stream not in self._streams:
+            self._streams[stream.cuda_stream] = wp.stream_from_torch(stream)
+        return self._streams[stream.cuda_stream]
+
     @contextmanager
-    def _stream(self) -> Iterator[None]:
+    def _on_stream(self) -> Iterator[None]:
         """Warp works on torch's current stream, so that order needs no synchronising and graphs hold both."""
         if self.device.type != "cuda":
-            yield
-            return
-        with wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(self.device)), sync_enter=False):
-            yield
+            with wp.ScopedDevice(self._wp_device):
+                yield
+        else:
+            with wp.ScopedStream(self._torch_stream(), sync_enter=False):
+                yield
 
     @contextmanager
     def capture(self) -> Iterator[None]:
         """Tells Warp that torch is recording its stream."""
-        stream = wp.stream_from_torch(torch.cuda.current_stream(self.device))
-        with wp.ScopedStream(stream, sync_enter=False):
-            wp.capture_begin(stream=stream, external=True, force_module_load=False)
-            try:
-                yield
-            finally:
-                wp.capture_end(stream=stream)
+        stream = self._torch_stream()
+        wp.capture_begin(stream=stream, external=True, force_module_load=False)
+        try:
+            yield
+        finally:
+            wp.capture_end(stream=stream)
 
     def step(self, targets: Tensor) -> None:
         """See `Simulator.step`."""
         self._ctrl[:, self._reader.actuators] = targets
-        with wp.ScopedDevice(self._wp_device), self._stream():
+        with self._on_stream():
             for _ in range(self.substeps):
                 mjw.step(self.model, self.data)
             mjw.rne_postconstraint(self.model, self.data)
@@ -152,7 +160,7 @@ class MujocoWarpSimulator(Simulator):
         )
         _put(mask, self.state.drive_force, 0.0)
         _put(mask, self.state.fingertip_wrench, 0.0)
-        with wp.ScopedDevice(self._wp_device), self._stream():
+        with self._on_stream():
             self._refresh_motion()
 
     def _set_objects(self, mask: Tensor, object_id: Tensor, mass_scale: Tensor, friction: Tensor) -> None:
