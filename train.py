@@ -9,7 +9,7 @@ preload_from_argv()  # Isaac Gym insists on being imported before torch
 import time  # noqa: E402
 from dataclasses import asdict, dataclass, field, replace  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import Dict, Literal, Optional  # noqa: E402
+from typing import Any, Dict, Literal, Optional  # noqa: E402
 
 import torch  # noqa: E402
 import tyro  # noqa: E402

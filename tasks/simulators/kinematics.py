@@ -37,7 +37,9 @@ class HandKinematics:
     Formulas as in MuJoCo: the joints of a body act in their order, each about its axis and anchor in the body's frame.
     """
 
-    def __init__(self, model: mujoco.MjModel, joints: Sequence[str], sites: Sequence[str], device: torch.device) -> None:
+    def __init__(
+        self, model: mujoco.MjModel, joints: Sequence[str], sites: Sequence[str], device: torch.device
+    ) -> None:
         """joints: names in the order of the columns of `joint_pos`; each joint of the sites' chains must be among them."""
         self.device = device
         column = {model.joint(name).id: index for index, name in enumerate(joints)}
@@ -59,7 +61,7 @@ class HandKinematics:
         self.site_pos = _tensor(model.site_pos[site_ids], device)
         self.site_quat = _tensor(model.site_quat[site_ids], device)
 
-    def __call__(self, joint_pos: Tensor) -> "tuple[Tensor, Tensor]":
+    def __call__(self, joint_pos: Tensor) -> tuple[Tensor, Tensor]:
         """joint_pos (N, J) rad or m -> positions (N, S, 3) and orientations (N, S, 4) of the sites."""
         count = joint_pos.shape[0]
         pos = joint_pos.new_zeros((count, 1, 3))
