@@ -284,6 +284,10 @@ class IsaacGymSimulator(Simulator):
         self._nan_resets.zero_()
         return {"nan_resets": count}
 
+    def joint_angles(self) -> Tensor:
+        """(N, J) all joints as of the last step, the driven ones and then the coupled ones, which `state` does not show."""
+        return self._dof[self._dof_rows, 0]
+
     def close(self) -> None:
         """Ends the simulation; Isaac Gym has one in a process, so that there cannot be another after it."""
         if self.sim is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Sequence
+from typing import Dict, List, Sequence, Tuple
 
 import mujoco
 import numpy as np
@@ -105,7 +105,9 @@ def _chain(model: mujoco.MjModel, body: int) -> List[int]:
     return chain
 
 
-def _level(model: mujoco.MjModel, bodies: List[int], parents: List[int], column: dict, device: torch.device) -> _Level:
+def _level(
+    model: mujoco.MjModel, bodies: List[int], parents: List[int], column: Dict[int, int], device: torch.device
+) -> _Level:
     slots = max(int(model.body_jntnum[body]) for body in bodies)
     columns = np.full((slots, len(bodies)), len(column))
     hinge, slide, anchor = (np.zeros((slots, len(bodies), 3)) for _ in range(3))
