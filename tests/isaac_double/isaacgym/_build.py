@@ -334,8 +334,8 @@ class Build:
         return told
 
     @function("Env", "int", "List[RigidBodyProperties]", "bool")
-    def set_actor_rigid_body_properties(self, env, actor, props, recomputeInertia=False):
-        found, sim = actor_of(env, actor), env.data.sim
+    def set_actor_rigid_body_properties(self, env, actorHandle, props, recomputeInertia=False):
+        found, sim = actor_of(env, actorHandle), env.data.sim
         self._property_order(env, "set_actor_rigid_body_properties")
         if len(props) != len(found.body_props):
             return False

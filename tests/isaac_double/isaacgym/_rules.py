@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
+from pathlib import Path
 from typing import Any, Callable, Dict, Tuple
 
 import numpy as np
@@ -12,6 +14,11 @@ from isaacgym._control import control
 
 SIGNATURES: Dict[str, Tuple[str, ...]] = {}
 """Function -> types of its arguments after self; checked against the public stub by the tests."""
+
+
+_FACTS = json.loads(Path(__file__).resolve().parents[1].joinpath("stub_facts.json").read_text())
+UNNAMED = {name for name, args in _FACTS["functions"].items() if any(arg.startswith("arg") for arg, _ in args)}
+"""Functions whose arguments have no names that a caller could use."""
 
 
 def function(*kinds: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -24,6 +31,8 @@ def function(*kinds: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
         @functools.wraps(method)
         def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if kwargs and method.__name__ in UNNAMED:
+                raise TypeError(f"T2: {method.__name__}() takes no keywords, and got {sorted(kwargs)}")
             for kind, name, value in [
                 *zip(kinds, names, args),
                 *((kinds[names.index(k)], k, v) for k, v in kwargs.items()),
