@@ -62,11 +62,8 @@ def problems(text: str) -> List[str]:
     """What in this source needs more than Python 3.8."""
     tree = ast.parse(text, feature_version=(3, 8))
     found = []
-    annotated = any(getattr(node, "annotation", None) or getattr(node, "returns", None) for node in ast.walk(tree))
     future = any(isinstance(n, ast.ImportFrom) and n.module == "__future__" for n in ast.walk(tree))
-    if annotated and not future:
-        found.append("annotations without `from __future__ import annotations`")
-    for node in evaluated(tree):
+    for node in evaluated(tree) if future else ast.walk(tree):
         line = getattr(node, "lineno", 0)
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id in GENERIC:
             found.append(f"line {line}: {node.value.id}[...] is evaluated")

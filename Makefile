@@ -1,0 +1,37 @@
+# Targets for developers; `make check test` is what a change must pass.
+
+PYTHON ?= python
+PYTHON38 ?= python3.8
+VENV38 ?= .venv/py38
+# Everything that Isaac Gym's Python runs: the engine, the task, and Isaac Gym's backend through its double.
+TESTS38 ?= tests/ppo_grasp tests/tasks tests/test_python38.py
+IGNORE38 = $(addprefix --ignore=,$(wildcard tests/tasks/simulators/test_mujoco*.py))
+
+.PHONY: check test test-py38 imports-py38
+
+check:
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+test:
+	$(PYTHON) -m pytest
+
+# On PyPI torch for Python 3.8 is the CUDA build: 0.8 GB, and 2.4 GB with NVIDIA's libraries that it needs to be imported.
+test-py38: $(VENV38)/installed
+	$(VENV38)/bin/python -m pytest $(IGNORE38) $(TESTS38)
+
+$(VENV38)/installed: pyproject.toml constraints.txt
+	$(PYTHON38) -m venv $(VENV38)
+	$(VENV38)/bin/python -m pip install --upgrade pip
+	$(VENV38)/bin/python -m pip install -c constraints.txt -e '.[test]'
+	touch $@
+
+# Without torch: imports every module on Python 3.8 with a stand-in for it, to see that nothing newer is evaluated.
+imports-py38: $(VENV38)-light/installed
+	$(VENV38)-light/bin/python tests/import_without_torch.py
+
+$(VENV38)-light/installed: tests/import_without_torch.py
+	$(PYTHON38) -m venv $(VENV38)-light
+	$(VENV38)-light/bin/python -m pip install numpy==1.24.4 mujoco==3.2.3 scipy==1.10.1 'trimesh>=4.4' 'networkx>=3' 'tyro>=0.9'
+	touch $@

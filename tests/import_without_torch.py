@@ -1,0 +1,82 @@
+"""Imports every module of the program with a stand-in for torch, to see on an old Python that nothing newer is evaluated.
+
+Run as a script: `python3.8 tests/import_without_torch.py`.  It needs numpy, scipy, mujoco, trimesh and tyro, not torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from pathlib import Path
+from typing import Any, List
+
+ROOT = Path(__file__).resolve().parents[1]
+ABSENT = ("torch", "tensorboard", "imageio", "coacd", "onnx", "rich")
+"""Packages that are stood in for where they are not installed."""
+
+
+class StandIn(types.ModuleType):
+    """A module that has every name: classes where they may be bases, and calls that return themselves."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name[0].isupper():
+            return type(name, (), {"__class_getitem__": classmethod(lambda cls, item: cls)})
+        module = StandIn(f"{self.__name__}.{name}")
+        module.__path__ = []  # type: ignore[attr-defined]
+        sys.modules[module.__name__] = module
+        setattr(self, name, module)
+        return module
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return args[0] if len(args) == 1 and callable(args[0]) and not kwargs else self
+
+
+class Finder:
+    """Finds stand-ins for the submodules of what is absent."""
+
+    def __init__(self, roots: List[str]) -> None:
+        self.roots = roots
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name.split(".")[0] in self.roots:
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)
+        return None
+
+    def create_module(self, spec: Any) -> StandIn:
+        return StandIn(spec.name)
+
+    def exec_module(self, module: Any) -> None: ...
+
+
+def problem(name: str) -> str:
+    """Why this module does not import; empty if it does."""
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        return f"{name}: {type(error).__name__}: {error}"
+    return ""
+
+
+def main() -> int:
+    """The number of modules that do not import."""
+    sys.path.insert(0, str(ROOT))
+    absent = [name for name in ABSENT if problem(name)]
+    sys.meta_path.append(Finder(absent))  # type: ignore[arg-type]
+    names = []
+    for package in ("ppo_grasp", "tasks"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            newer = path.parent.name == "simulators" and (path.name.startswith("mujoco") or path.name == "scene.py")
+            if not newer and path.name != "decompose.py":
+                names.append(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    problems = [text for text in map(problem, names) if text]
+    print(*problems, sep="\n", end="\n" if problems else "")
+    print(f"Python {sys.version.split()[0]}, stand-ins for {', '.join(absent) or 'nothing'}")
+    print(f"{len(names) - len(problems)} passed, {len(problems)} failed")
+    return len(problems)
+
+
+if __name__ == "__main__":
+    raise SystemExit(bool(main()))
