@@ -89,25 +89,34 @@ class IsaacGymSimulator(Simulator):
     name = "isaac_gym"
     capturable = False
     swaps_objects = False
+    built = False
+    """Whether this process has had its simulation."""
 
     def __init__(
         self,
         hand: HandSpec,
         objects: ObjectSet,
         num_envs: int,
-        device: Union[str, torch.device] = "cuda:0",
+        device: Union[str, torch.device, None] = None,
         seed: int = 0,
         control_dt: float = 1 / 30,
         cfg: IsaacGymCfg = IsaacGymCfg(),
         object_ids: Optional[Sequence[int]] = None,
         gpu_pipeline: Optional[bool] = None,
     ) -> None:
-        """object_ids: (N,) which object stands in which world, else they take turns.  gpu_pipeline: whether PhysX and its
-        tensors are on a GPU, else whether `device` is one.  Raises SimulatorError where Isaac Gym cannot run.
+        """device: else the first GPU, or the processor where torch sees none.  object_ids: (N,) which object stands in which
+        world, else they take turns.  gpu_pipeline: whether PhysX and its tensors are on a GPU, else whether `device` is one.
+        Raises SimulatorError where Isaac Gym cannot run, and for a second simulator in one process.
         """
         from tasks.simulators.isaac_gym_scene import build  # needs this module's IsaacGymCfg
 
         gymapi, gymtorch = preload(), load_gymtorch()
+        if IsaacGymSimulator.built:
+            raise SimulatorError(
+                "Isaac Gym has one simulation in a process, and this process has had it; start another one"
+            )
+        if device is None:
+            device = "cuda:0" if torch.cuda.is_available() else "cpu"
         self.num_envs, self.device, self.cfg = num_envs, torch.device(device), cfg
         self.hand, self.objects = hand, objects
         self.control_dt = control_dt
@@ -123,6 +132,7 @@ class IsaacGymSimulator(Simulator):
         self.model = mujoco.MjModel.from_xml_path(str(hand.mjcf))
         self.drives = read_drives(hand, self.model)
         self.gym = gymapi.acquire_gym()
+        IsaacGymSimulator.built = True
         self.scene = build(self.gym, gymapi, self, ids, seed)
         self.sim = self.scene.sim
         self.friction = torch.tensor(self.scene.friction, dtype=torch.float32, device=self.device)

@@ -261,7 +261,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("--audit", action="store_true", help="the only thing there is to do, and the default")
     parser.add_argument("--num-envs", type=int, default=16)
     parser.add_argument("--objects", default="primitives", help="a set of objects or a folder of meshes")
-    parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--device", default=None, help="cuda:0 or cpu; the first GPU if there is one")
     args = parser.parse_args(argv)
     print(versions())
     try:

@@ -22,6 +22,7 @@ ROOT = DOUBLE.parents[1]
 
 
 def audited(cache: Path, num_envs: int = 4, audit: bool = True, **settings: Any) -> IsaacGymSimulator:
+    IsaacGymSimulator.built = False  # each test is a process of its own to the double
     objects = ObjectSet.of("two", [conformance.CUBE, conformance.LOADED])
     cfg = IsaacGymCfg(cache=cache, audit=audit, **settings)
     return IsaacGymSimulator(get_hand("shadow"), objects, num_envs, "cpu", cfg=cfg, gpu_pipeline=True)

@@ -12,6 +12,7 @@ import torch
 from conformance import Bench, start
 from torch import Tensor
 
+from tasks.grasp import GraspTask
 from tasks.hands import get_hand
 from tasks.objects import ObjectSet
 from tasks.simulators.errors import SimulatorError
@@ -19,6 +20,7 @@ from tasks.simulators.isaac_gym import IsaacGymCfg, IsaacGymSimulator, check_gpu
 
 
 def make(objects: ObjectSet, num_envs: int, cache: Path, gpu: bool = True, **settings: Any) -> IsaacGymSimulator:
+    IsaacGymSimulator.built = False  # each test is a process of its own to the double
     options = {name: settings.pop(name) for name in ("seed", "object_ids") if name in settings}
     cfg = IsaacGymCfg(**{"cache": cache, "audit": False, "mass_scale": 1.0, **settings})
     return IsaacGymSimulator(get_hand("shadow"), objects, num_envs, "cpu", cfg=cfg, gpu_pipeline=gpu, **options)
@@ -267,5 +269,30 @@ def test_isaac_refuses_hopper(capability: Any, refused: bool, monkeypatch: pytes
 
 def test_isaac_without_a_gpu_says_so(isaac: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(IsaacGymSimulator, "built", False)
     with pytest.raises(SimulatorError, match="no CUDA GPU"):
+        IsaacGymSimulator(get_hand("shadow"), ObjectSet.of("one", [conformance.CUBE]), 1, "cuda:0")
+
+
+def test_isaac_second_simulator_says_so(sim: IsaacGymSimulator) -> None:
+    sim.close()
+    with pytest.raises(SimulatorError, match="one simulation in a process"):
         IsaacGymSimulator(get_hand("shadow"), ObjectSet.of("one", [conformance.CUBE]), 1)
+
+
+def test_isaac_runs_the_task(isaac: Any, tmp_path: Path) -> None:
+    """Five seconds of the grasping task with a random policy: episodes end, and nothing is ever not a number."""
+    objects = ObjectSet.of("two", [conformance.CUBE, conformance.LOADED])
+    sim = make(objects, 4, tmp_path)
+    task = GraspTask(sim, get_hand("shadow"), objects)
+    torch.manual_seed(0)
+    task.reset()
+    ended = 0
+    for _ in range(150):
+        step = task.step(torch.rand(4, task.num_actions) * 2 - 1)
+        for value in vars(step).values() if hasattr(step, "__dict__") else step:
+            if isinstance(value, torch.Tensor) and value.is_floating_point():
+                assert torch.isfinite(value).all()
+        ended += int(sim.state.failed.sum())
+    assert ended == 0
+    assert isaac.calls.count("simulate") == 300
