@@ -165,6 +165,7 @@ class MujocoWarpSimulator(Simulator):
 
     def _set_objects(self, mask: Tensor, object_id: Tensor, mass_scale: Tensor, friction: Tensor) -> None:
         _put(mask, self.state.object_id, object_id)
+        object_id = self.state.object_id  # rows outside the mask may hold anything, and these index the library
         scale = {"body_mass": mass_scale, "body_inertia": mass_scale}
         scale.update(body_invweight0=1 / mass_scale, dof_invweight0=1 / mass_scale)
         for name, target in self._targets.items():
