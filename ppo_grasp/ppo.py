@@ -20,8 +20,8 @@ from ppo_grasp.rollout import RolloutBuffer, bootstrap_time_limits, discounted_s
 class PPOCfg:
     """Hyper-parameters of the rollout and the update.  `PPOCfg()` is what trains best; `PPOCfg.recipe()` the published one."""
 
-    num_steps: int = 16
-    """Steps of every environment per iteration, T."""
+    num_steps: int = 8
+    """Steps of every environment per iteration, T.  Short rollouts mean many updates per environment step."""
     num_epochs: int = 5
     """Passes over the rollout per iteration."""
     minibatch_size: int = 16384
@@ -32,7 +32,7 @@ class PPOCfg:
     """The adaptive rule never goes below."""
     max_learning_rate: float = 1e-3
     """The adaptive rule never goes above."""
-    desired_kl: Optional[float] = 0.012
+    desired_kl: Optional[float] = 0.016
     """KL(old || new) per sample that the learning rate is steered to; None keeps the learning rate constant."""
     kl_rule: Literal["epoch", "minibatch"] = "epoch"
     """When the learning rate is adapted: after each epoch, by its mean KL, or after each minibatch, by its own."""
@@ -62,7 +62,7 @@ class PPOCfg:
     @staticmethod
     def recipe() -> PPOCfg:
         """The published recipe: constant learning rate, small minibatches, normalised rewards."""
-        return PPOCfg(minibatch_size=2048, desired_kl=None, max_kl=None, gamma=0.99, normalize_reward=True)
+        return PPOCfg(num_steps=16, minibatch_size=2048, desired_kl=None, max_kl=None, gamma=0.99, normalize_reward=True)
 
 
 class Batch(NamedTuple):

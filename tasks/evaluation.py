@@ -99,7 +99,7 @@ def evaluate(
         run_episode()
         keep = min(task.num_envs, num_episodes - done)
         rounds.append(
-            EpisodeRecord(**{f.name: getattr(task.record, f.name)[:keep].cpu() for f in fields(EpisodeRecord)})
+            EpisodeRecord(**{f.name: getattr(task.record, f.name)[:keep].clone().cpu() for f in fields(EpisodeRecord)})
         )
         done += keep
         wins += int(rounds[-1].held.sum())

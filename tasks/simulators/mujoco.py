@@ -44,8 +44,8 @@ class MujocoSimulator(Simulator):
         """num_threads: 0 takes every core."""
         self.num_envs, self.device = num_envs, torch.device("cpu")
         self.control_dt, self.substeps = physics.control_dt, physics.substeps
-        self.scene = build_scene(hand, objects, physics, contact_wrench_sensor=True)
-        # The tree of bounding volumes is that of the first object's parts.
+        self.scene = build_scene(hand, objects, physics, for_c=True)
+        # The tree of bounding volumes is that of the first object's parts; its root, at least, each world gets its own.
         self.scene.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
         self.batch = Batch(self.scene.model, num_envs, num_threads, persistent=True)
         self.state = SimState.zeros(num_envs, self.device)
@@ -99,7 +99,10 @@ class MujocoSimulator(Simulator):
         start = scene.object_qpos
         qpos[:, start : start + 3] = object_pos[mask].numpy()
         qpos[:, start + 3 : start + 7] = object_quat[mask].numpy()
+        # A reset clears the worlds' counters: keep what ran over, and do not take the fall to zero for a new divergence.
+        self._reported_full -= int(self._warning_counts(_FULL)[ids].sum())
         self.batch.reset(ids, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
+        self._diverged = self._warning_counts(_DIVERGED)
         self.batch.bind("qpos")[ids] = qpos
         ctrl = self.batch.bind("ctrl")
         ctrl[ids[:, None], self._reader.actuators.numpy()] = joints
@@ -132,6 +135,8 @@ class MujocoSimulator(Simulator):
         mass = scene.body_rows["body_mass"][object_id] * mass_scale
         batch.expand("body_subtreemass")[ids, body] = mass
         batch.expand("body_subtreemass")[ids, 0] = mass + scene.hand_mass
+        root = int(scene.model.body_bvhadr[body])
+        batch.expand("bvh_aabb")[ids, root] = scene.bounding_box[object_id]
         dofs = np.arange(scene.object_dof, scene.object_dof + 6)
         batch.expand("dof_invweight0")[ids[:, None], dofs] = scene.dof_invweight0[object_id] / mass_scale[:, None]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Dict, Literal, Tuple
 
 import mujoco
@@ -12,6 +12,8 @@ from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectModel, ObjectSet
 from tasks.simulators.contract import TABLE_HEIGHT
 
+C_ITERATIONS = 50
+"""With 10 iterations of 20, MuJoCo C flings 5 % of the objects that a trained policy grasps; with 50 of 50, none more."""
 OBJECT_BODY = "object"
 HAND_BITS = (1, 2)
 """contype, conaffinity of the hand's colliding geoms, as its MJCF has them: it meets objects and table, not itself."""
@@ -35,15 +37,19 @@ class PhysicsCfg:
     impratio: float = 10.0
     """Friction stiffness over normal stiffness: slip in a grasp falls with it."""
     iterations: int = 10
-    """Newton iterations at most."""
+    """Newton iterations at most, and in `ls_iterations` of a line search, in MuJoCo Warp, where the slowest world holds up
+    all others.  MuJoCo C stops world by world and takes at least `C_ITERATIONS`."""
     ls_iterations: int = 20
-    """Line search at most; below about 15 an elliptic cone makes MuJoCo C explode."""
     solref: Tuple[float, float] = (0.01, 1.0)
     """Contact time constant, s, and damping ratio."""
     solimp: Tuple[float, float, float, float, float] = (0.95, 0.99, 0.001, 0.5, 2.0)
     """Contact impedance: soft contacts let fingers sink in by millimetres."""
     torsional_friction: float = 0.01
     """m; the sliding coefficient is per object and drawn at resets."""
+    condim: int = 4
+    """4 resists turning about a contact's normal, 3 does not and has a row less."""
+    multiccd: bool = False
+    """Whether hull contacts have several points."""
     ccd_iterations: int = 20
 
     @property
@@ -76,17 +82,23 @@ class Scene:
     """BODY_FIELDS -> (V, ...)"""
     dof_invweight0: np.ndarray
     """(V, 6)"""
+    bounding_box: np.ndarray
+    """(V, 6) centre and half sides, in the axes of the body's inertia, of what MuJoCo C's broad phase looks at."""
 
 
-def build_scene(hand: HandSpec, objects: ObjectSet, physics: PhysicsCfg, contact_wrench_sensor: bool = False) -> Scene:
+def build_scene(hand: HandSpec, objects: ObjectSet, physics: PhysicsCfg, for_c: bool = False) -> Scene:
     """Compiles hand, table and a free object with as many hull slots as the set's objects need.
 
-    contact_wrench_sensor: makes `mj_step` compute `cfrc_ext`, which the wrenches at the fingertips are read from.
+    for_c: MuJoCo C's iteration limits, and a sensor that makes `mj_step` compute `cfrc_ext`, which the wrenches at the
+    fingertips are read from.
     """
+    if for_c:
+        limits = max(physics.iterations, C_ITERATIONS), max(physics.ls_iterations, C_ITERATIONS)
+        physics = replace(physics, iterations=limits[0], ls_iterations=limits[1])
     spec = mujoco.MjSpec.from_file(str(hand.mjcf))
     _set_options(spec, physics)
     contact = {
-        "condim": 4,
+        "condim": physics.condim,
         "contype": OBJECT_BITS[0],
         "conaffinity": OBJECT_BITS[1],
         "solref": list(physics.solref),
@@ -121,7 +133,7 @@ def build_scene(hand: HandSpec, objects: ObjectSet, physics: PhysicsCfg, contact
             rgba=[0.90, 0.55, 0.20, 1],
             **contact,
         )
-    if contact_wrench_sensor:
+    if for_c:
         spec.add_sensor(
             name="contact_wrench",
             type=mujoco.mjtSensor.mjSENS_FORCE,
@@ -148,6 +160,8 @@ def _set_options(spec: mujoco.MjSpec, physics: PhysicsCfg) -> None:
     option.impratio = physics.impratio
     option.iterations, option.ls_iterations = physics.iterations, physics.ls_iterations
     option.ccd_iterations = physics.ccd_iterations
+    if not physics.multiccd:
+        option.disableflags |= mujoco.mjtDisableBit.mjDSBL_MULTICCD
 
 
 def _mesh_name(index: int, part: int) -> str:
@@ -174,6 +188,7 @@ def _with_rows(model: mujoco.MjModel, hand: HandSpec, objects: ObjectSet) -> Sce
         geom_rows=_geom_rows(model, objects, slots),
         body_rows={field: np.stack([_body_row(item)[field] for item in objects.objects]) for field in BODY_FIELDS},
         dof_invweight0=np.stack([_dof_invweight0(item) for item in objects.objects]),
+        bounding_box=np.stack([_bounding_box(item) for item in objects.objects]),
     )
 
 
@@ -229,3 +244,11 @@ def _dof_invweight0(item: ObjectModel) -> np.ndarray:
     inertia[3:, 3:] = item.inertia - item.mass * cross @ cross
     diagonal = np.diag(np.linalg.inv(inertia))
     return np.repeat([diagonal[:3].mean(), diagonal[3:].mean()], 3)
+
+
+def _bounding_box(item: ObjectModel) -> np.ndarray:
+    matrix = np.zeros(9)
+    mujoco.mju_quat2Mat(matrix, _body_row(item)["body_iquat"])
+    vertices = (np.concatenate(item.parts) - item.com) @ matrix.reshape(3, 3)
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    return np.concatenate([(low + high) / 2, (high - low) / 2])
