@@ -17,7 +17,7 @@ check:
 test:
 	$(PYTHON) -m pytest
 
-# On PyPI torch for Python 3.8 is the CUDA build: 0.8 GB, and 2.4 GB with NVIDIA's libraries that it needs to be imported.
+# On PyPI torch for Python 3.8 is the CUDA build: 0.8 GB without the NVIDIA libraries that come with it.
 test-py38: $(VENV38)/installed
 	$(VENV38)/bin/python -m pytest $(IGNORE38) $(TESTS38)
 

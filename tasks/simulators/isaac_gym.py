@@ -348,8 +348,8 @@ class IsaacGymSimulator(Simulator):
         arm = rotations.rotate(quat, self._site_pos - self._link_com)
         linear = links[..., 7:10] + torch.linalg.cross(links[..., 10:], arm)
         put(state.fingertip_vel, torch.cat([linear, links[..., 10:]], dim=-1)[:, 1:])
-        # Isaac Gym sums the contacts' forces and not their torques.  A force through the centre of the round end, which
-        # the fingertip's frame sits in, has none; that of friction there, force times radius, is missing.
+        # Isaac Gym sums the contacts' forces, without torques: they stay 0.  That is right for forces through the centre of the
+        # finger's round end, where its frame sits; friction there and contacts farther back on the pad have torques.
         put(state.fingertip_wrench, torch.cat([force, torch.zeros_like(force)], dim=-1))
 
         object_quat = root[:, [6, 3, 4, 5]]

@@ -341,12 +341,21 @@ def object_velocity_is_of_its_origin(bench: Bench) -> None:
         angle = 2 * torch.atan2(turn[:, 1:].norm(dim=-1), turn[:, 0].abs())
         axis = turn[:, 1:] * turn[:, :1].sign() / turn[:, 1:].norm(dim=-1, keepdim=True)
         close(now["object_vel"][:, 3:], axis * angle[:, None] / (2 * dt), 0.4, "angular velocity")
+    momentum = [_angular_momentum(LOADED, pose) for pose in poses]
+    close(momentum[-1], momentum[0], 0.02 * momentum[0].norm(), "angular momentum, which nothing takes away,")
     com = torch.tensor(LOADED.com, dtype=torch.float32, device=sim.device)
     assert (
         torch.linalg.cross(poses[0]["object_vel"][0, 3:], rotations.rotate(poses[0]["object_quat"][0], com)).norm()
         > 0.03
     )
     sim.close()
+
+
+def _angular_momentum(item: ObjectModel, state: Dict[str, Tensor]) -> Tensor:
+    """(3,) of the first world's object about its centre of mass, kg m^2/s."""
+    quat = state["object_quat"][0].double().cpu()
+    inertia = torch.tensor(item.inertia, dtype=torch.float64)
+    return rotations.rotate(quat, inertia @ rotations.rotate_inverse(quat, state["object_vel"][0, 3:].double().cpu()))
 
 
 def fingertip_velocity_is_of_its_origin(bench: Bench) -> None:

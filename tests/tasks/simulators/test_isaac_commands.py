@@ -14,7 +14,7 @@ from isaac_stage import DOUBLE
 ROOT = DOUBLE.parents[1]
 
 
-def command(tmp_path: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+def command(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": f"{DOUBLE}{os.pathsep}{ROOT}", "XDG_CACHE_HOME": str(tmp_path)}
     env.update(ISAAC_DOUBLE_ANY_PYTHON="1", ISAAC_DOUBLE_TORCH_LOADED="", OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
     return subprocess.run(
