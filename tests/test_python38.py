@@ -26,7 +26,7 @@ NEWER = {
     **{name: "3.12" for name in ("batched", "override", "walk_up")},
 }
 GENERIC = {"list", "dict", "tuple", "set", "frozenset", "type", "deque", "defaultdict", "OrderedDict", "Counter"}
-NOT_NAMES = {"Self": ("typing",), "cache": ("functools",)}
+NOT_NAMES = {"Self": ("typing",), "cache": ("functools",), "chdir": ("contextlib",), "override": ("typing",)}
 """Common words count only as attributes of, or imports from, these modules."""
 KEYWORDS = {
     ("zip", "strict"): "3.10",

@@ -61,7 +61,7 @@ class HandKinematics:
         self.site_pos = _tensor(model.site_pos[site_ids], device)
         self.site_quat = _tensor(model.site_quat[site_ids], device)
 
-    def __call__(self, joint_pos: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, joint_pos: Tensor) -> Tuple[Tensor, Tensor]:
         """joint_pos (N, J) rad or m -> positions (N, S, 3) and orientations (N, S, 4) of the sites."""
         count = joint_pos.shape[0]
         pos = joint_pos.new_zeros((count, 1, 3))
