@@ -56,9 +56,9 @@ def main(args: PlayArgs) -> None:
     check_writable("--video", args.video, suffixes=VIDEO_SUFFIXES)
     if args.sim not in ("auto", "mujoco"):
         raise ValueError(f"--sim {args.sim}: only mujoco can be watched; evaluate_policy.py measures on {args.sim}")
+    why = ""
     if args.video is None and not has_display():
-        args.video = Path("grasp.mp4")
-        print("there is no display to open a window on, so this writes a video")
+        args.video, why = Path("grasp.mp4"), ", as there is no display to open a window on"
         check_writable("--video", args.video)
     path = checkpoint_path(args.checkpoint)
     policy, meta = load_policy(path)
@@ -73,6 +73,7 @@ def main(args: PlayArgs) -> None:
     if args.video is None:
         watch(task, policy, args.episodes, args.speed)
     else:
+        print(f"writing {args.video}{why}", flush=True)
         film(task, policy, args.video, args.episodes or IN_A_VIDEO, args.speed)
 
 

@@ -104,13 +104,13 @@ def fail(message: str) -> NoReturn:
 
 @contextlib.contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Warnings as one line without the place in the code that gave them."""
-    before = warnings.formatwarning
-    warnings.formatwarning = lambda message, *_args, **_named: f"warning: {' '.join(str(message).split())}\n"
+    """Warnings as one line each of the output, without the place in the code that gave them."""
+    before = warnings.showwarning
+    warnings.showwarning = lambda message, *_args, **_named: print(f"warning: {' '.join(str(message).split())}")
     try:
         yield
     finally:
-        warnings.formatwarning = before
+        warnings.showwarning = before
 
 
 def check_numbers(args: Any, flat: Sequence[str] = (), positive: Sequence[str] = (), prefix: str = "--") -> None:

@@ -9,6 +9,7 @@ import copy
 import importlib
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
@@ -31,8 +32,8 @@ SIZE = (640, 480)
 LOOK_AT, DISTANCE = (0.0, 0.0, 0.23), 0.74
 AZIMUTH, ELEVATION = 225.0, -20.0
 GOAL_RADIUS = 0.05
-GOAL_COLOUR = (0.20, 0.85, 0.45, 0.30)
-REACHED_COLOUR = (0.20, 0.95, 0.40, 0.55)
+GOAL_COLOUR = (0.20, 0.85, 0.45, 0.22)
+REACHED_COLOUR = (0.20, 0.95, 0.40, 0.45)
 FLOOR_COLOUR, WALL_COLOUR = (0.55, 0.61, 0.70, 1.0), (0.62, 0.70, 0.80, 1.0)
 TILE, TILES, TILE_COLOUR = 0.1, 12, (0.70, 0.69, 0.68, 1.0)
 LOOKS = (*GEOM_FIELDS, "geom_rgba")
@@ -77,9 +78,7 @@ class WorldRenderer:
         self.width, self.height = size
         model.vis.global_.offwidth = max(model.vis.global_.offwidth, self.width)
         model.vis.global_.offheight = max(model.vis.global_.offheight, self.height)
-        self._gl = _gl_context(self.width, self.height)
-        self._gl.make_current()
-        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+        self._gl, self._context = _gl_contexts(model, self.width, self.height)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
         self._scene = mujoco.MjvScene(model, maxgeom=1000)
         self._option = mujoco.MjvOption()
@@ -225,6 +224,7 @@ class Window:
         """model: of the world.  Raises RenderingError where no window can be opened."""
         import mujoco.viewer as viewer
 
+        _try_window_system()
         self._model, self._data = copy.copy(model), mujoco.MjData(model)
         try:
             self._handle = viewer.launch_passive(self._model, self._data, show_left_ui=False, show_right_ui=False)
@@ -259,6 +259,18 @@ class Window:
     def close(self) -> None:
         """Closes the window."""
         self._handle.close()
+
+
+def _try_window_system() -> None:
+    """Raises RenderingError where GLFW does not start: the viewer would end the process."""
+    import glfw
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        started = glfw.init()
+    if not started:
+        reason = " ".join(str(said[-1].message).split())[:120] if said else "GLFW did not start"
+        raise RenderingError(f"no window can be opened ({reason}): give --video FILE.mp4")
 
 
 def contact_sheet(
@@ -315,15 +327,16 @@ def draw_failures(
     if failed:
         names = [objects.objects[int(record.object_id[w])].name for w in failed]
         labels = [
-            f"{name}: {'off the table' if record.dropped[w] else f'{100 * float(record.final_rise[w]):.0f} cm up'}"
+            f"{name}: {'off the table' if record.dropped[w] else f'{100 * float(record.final_rise[w].clamp(min=0)):.0f} cm up'}"
             for name, w in zip(names, failed)
         ]
         contact_sheet([ends[w] for w in failed], labels, path)
     return len(failed)
 
 
-def _gl_context(width: int, height: int) -> Any:
-    """An offscreen OpenGL context by MUJOCO_GL if it is set, else by the first of EGL, OSMesa and a window system that works."""
+def _gl_contexts(model: mujoco.MjModel, width: int, height: int) -> Tuple[Any, Optional[mujoco.MjrContext]]:
+    """OpenGL's context and MuJoCo's in it, off screen, by what MUJOCO_GL says, else by the first that works of EGL, OSMesa
+    and a window system."""
     chosen = os.environ.get("MUJOCO_GL", "").lower()
     usual = {"linux": ("egl", "osmesa", "glfw"), "darwin": ("cgl", "glfw")}.get(sys.platform, ("glfw",))
     backends = (chosen,) if chosen in ("egl", "osmesa", "glfw", "cgl") else usual
@@ -332,9 +345,11 @@ def _gl_context(width: int, height: int) -> Any:
         platform = os.environ.get("PYOPENGL_PLATFORM")
         os.environ["MUJOCO_GL"] = backend
         try:
-            context = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
-            context.make_current()
-            return context
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # GLFW's way to say why
+                context = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
+                context.make_current()
+                return context, mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         except Exception as error:  # what is missing differs: a library, a device, a driver
             reasons.append(f"{backend}: {' '.join(str(error).split())[:90]}")
             _forget_opengl(platform)
@@ -342,7 +357,11 @@ def _gl_context(width: int, height: int) -> Any:
         os.environ["MUJOCO_GL"] = chosen
     else:
         os.environ.pop("MUJOCO_GL", None)
-    raise RenderingError(f"cannot draw here, install libegl1 or libosmesa6 and PyOpenGL ({'; '.join(reasons)})")
+    if chosen:
+        raise RenderingError(
+            f"cannot draw with MUJOCO_GL={chosen}: unset it, or try egl or osmesa ({'; '.join(reasons)})"
+        )
+    raise RenderingError(f"cannot draw here: install libegl1 or libosmesa6, and PyOpenGL ({'; '.join(reasons)})")
 
 
 def _forget_opengl(platform: Optional[str]) -> None:

@@ -1,0 +1,280 @@
+"""The three commands as a user meets them: what they write, and what they say of wrong input."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Tuple
+
+import imageio.v2 as imageio
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+from ppo_grasp import load_policy
+from tasks import command_line, rendering
+from tasks.command_line import INTERRUPTED, checkpoint_path
+from tasks.grasp import GraspCfg
+from tasks.rendering import RenderingError, WorldRenderer
+from tasks.simulators.scene import PhysicsCfg
+
+ROOT = Path(__file__).resolve().parent.parent
+NO_GPU = not torch.cuda.is_available()
+COMMANDS = ("train.py", "evaluate_policy.py", "play.py")
+EPISODE_STEPS = 25
+
+
+Run = Callable[..., Any]
+"""See `run` in conftest.py."""
+
+
+def can_draw() -> bool:
+    import mujoco
+
+    try:
+        WorldRenderer(mujoco.MjModel.from_xml_string("<mujoco/>"), (32, 32)).close()
+    except RenderingError:
+        return False
+    return True
+
+
+draws = pytest.mark.skipif(not can_draw(), reason="nothing can be drawn off screen here")
+
+# --- what the commands do ----------------------------------------------------------------------------------------------
+
+
+def rows(run_dir: Path) -> List[Dict[str, Any]]:
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_train_resume_and_evaluate(run: Run, tiny: Tuple[object, ...], tmp_path: Path) -> None:
+    first = run("train.py", *tiny, "--total-timesteps", 64, "--run-dir", "runs/a")
+    assert first.status == 0, first.err
+    assert "MuJoCo C, 4 environments" in first.out
+    folder = tmp_path / "runs" / "a"
+    assert {p.name for p in folder.iterdir()} >= {
+        "config.json",
+        "metrics.jsonl",
+        "checkpoint_last.pt",
+        "checkpoint_best.pt",
+    }
+    assert [row["env_steps"] for row in rows(folder)] == [32, 64]
+    assert "eval_success_rate" in rows(folder)[-1]
+
+    again = run("train.py", *tiny, "--total-timesteps", 96, "--resume", "auto")  # finds the newest run
+    assert again.status == 0, again.err
+    assert [row["iteration"] for row in rows(folder)] == [1, 2, 3]
+
+    by_folder = run("train.py", *tiny, "--total-timesteps", 128, "--resume", "runs/a", "--run-dir", "runs/b")
+    assert by_folder.status == 0, by_folder.err
+    assert [row["iteration"] for row in rows(tmp_path / "runs" / "b")] == [4]
+
+    done = run("evaluate_policy.py", "--model", folder / "checkpoint_last.pt", "--num_episodes", 10, "--num-envs", 4,
+               "--sim", "mujoco", "--json", "figures/out.json")  # fmt: skip
+    assert done.status == 0, done.err
+    figures = json.loads((tmp_path / "figures" / "out.json").read_text())
+    assert figures["objects"] == "primitives"  # what it was trained on
+    assert figures["num_envs"] == 4
+    assert_consistent(figures, 10)
+
+
+def assert_consistent(figures: Dict[str, Any], episodes: int) -> None:
+    for name in ("success_rate", "ever_success_rate", "average_lift_height_m", "contact_force_std_n", "inference_ms"):
+        assert type(figures[name]) is float, name
+    assert type(figures["num_episodes"]) is int
+    assert figures["num_episodes"] == episodes
+    assert figures["sim"] == "mujoco"
+    low, high = figures["success_ci95"]
+    assert 0 <= low <= figures["success_rate"] <= high <= 1
+    assert low < high
+    assert figures["ever_success_rate"] >= figures["success_rate"]
+    assert 0 < figures["inference_ms"] < 100
+    per_object = figures["per_object"]
+    assert sum(row["episodes"] for row in per_object.values()) == episodes
+    for key in ("success_rate", "ever_success_rate"):
+        mean = sum(row["episodes"] * row[key] for row in per_object.values()) / episodes
+        assert mean == pytest.approx(figures[key])
+    wins = figures["success_rate"] * episodes
+    assert sum(figures["failures"].values()) == pytest.approx(episodes - wins)
+
+
+def test_evaluation_repeats_itself(run: Run, policy: Path, tmp_path: Path) -> None:
+    found = []
+    for seed in (3, 3, 4):
+        done = run("evaluate_policy.py", "--checkpoint", policy, "--num-episodes", 6, "--sim", "mujoco", "--seed", seed,
+                   "--json", f"{len(found)}.json")  # fmt: skip
+        assert done.status == 0, done.err
+        found.append(json.loads((tmp_path / f"{len(found)}.json").read_text()))
+    assert found[0]["average_lift_height_m"] == found[1]["average_lift_height_m"] != found[2]["average_lift_height_m"]
+    assert found[0]["per_object"] == found[1]["per_object"]
+    assert "95 % interval" in done.out
+    assert "for one observation" in done.out
+    assert "sphere_0000" in done.out
+
+
+def test_long_tables_are_cut(run: Run, policy: Path) -> None:
+    done = run("evaluate_policy.py", "--checkpoint", policy, "--num-episodes", 22, "--sim", "mujoco")
+    assert done.status == 0, done.err
+    assert sum("│" in line for line in done.out.splitlines()) == 20
+    assert "and 2 objects more" in done.out
+
+
+@pytest.mark.parametrize(
+    ("meta", "steps"),
+    [
+        ({"grasp": {"episode_steps": 20}}, 20),
+        ({"config": {"task": {"grasp": {"episode_steps": 30, "start": {"clearance": 0.2}}}}}, 30),
+    ],
+)
+def test_the_policys_own_settings_are_used(
+    run: Run, policy_maker: Callable[..., Path], tmp_path: Path, meta: Dict[str, Any], steps: int
+) -> None:
+    path = policy_maker(tmp_path / "own.pt", **meta)
+    words = ("--num-episodes", 2, "--objects", "primitives", "--sim", "mujoco", "--json", "x.json")
+    done = run("evaluate_policy.py", "--checkpoint", path, *words)
+    assert done.status == 0, done.err
+    figures = json.loads((tmp_path / "x.json").read_text())
+    assert figures["steps_per_s"] * figures["wall_s"] == pytest.approx(2 * steps)
+
+
+@draws
+@pytest.mark.parametrize("name", ["film.gif", "film.mp4"])
+def test_play_films_every_step(run: Run, policy: Path, tmp_path: Path, name: str) -> None:
+    done = run("play.py", "--checkpoint", policy, "--episodes", 2, "--video", f"films/{name}")
+    assert done.status == 0, done.err
+    assert done.out.count("not brought to the goal") == 2
+    frames = imageio.mimread(str(tmp_path / "films" / name), memtest=False)
+    assert len(frames) == 2 * (EPISODE_STEPS + 1)
+    assert np.std(frames[0][..., :3]) > 10, "an empty picture"
+    assert np.abs(frames[0][..., :3].astype(int) - frames[EPISODE_STEPS][..., :3]).max() > 50, "nothing moves"
+
+
+@draws
+def test_play_without_a_display_writes_a_video(run: Run, policy: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    done = run("play.py", "--checkpoint", policy, "--episodes", 1)
+    assert done.status == 0, done.err
+    assert (tmp_path / "grasp.mp4").stat().st_size > 1000
+
+
+@draws
+def test_failures_are_drawn(run: Run, policy: Path, tmp_path: Path) -> None:
+    done = run(
+        "evaluate_policy.py", "--checkpoint", policy, "--num-episodes", 3, "--sim", "mujoco", "--failures", "f.png"
+    )
+    assert done.status == 0, done.err
+    assert imageio.imread(str(tmp_path / "f.png")).shape == (2 * 262, 4 * 320, 3)  # 3 objects, each tried twice
+
+
+def test_play_opens_a_window(run: Run, policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for the viewer sees each step and the object of the episode."""
+    shown: List[Tuple[float, int]] = []
+
+    class Viewer:
+        def __init__(self, model: Any, data: Any, **_: Any) -> None:
+            import mujoco
+
+            self.model, self.data, self.cam = model, data, mujoco.MjvCamera()
+            self.user_scn = mujoco.MjvScene(model, 10)
+
+        def lock(self) -> Any:
+            import contextlib
+
+            return contextlib.nullcontext()
+
+        def sync(self) -> None:
+            assert self.user_scn.ngeom == 1  # the goal
+            body = self.model.body("object").id
+            shown.append((float(self.data.xpos[body, 2]), int(self.model.geom_dataid[self.model.body_geomadr[body]])))
+
+        def is_running(self) -> bool:
+            return len(shown) < EPISODE_STEPS + 5  # closed early in the second episode
+
+        def close(self) -> None:
+            shown.append((0.0, -1))
+
+    import glfw
+    import mujoco.viewer
+
+    monkeypatch.setattr(glfw, "init", lambda: True)
+    monkeypatch.setattr(mujoco.viewer, "launch_passive", Viewer)
+    monkeypatch.setattr(rendering, "has_display", lambda: True)
+    done = run("play.py", "--checkpoint", policy, "--speed", 100)
+    assert done.status == 0, done.err
+    assert len(shown) == EPISODE_STEPS + 6
+    assert shown[-1] == (0.0, -1)  # and the window is closed
+    assert len({mesh for _, mesh in shown[:-1]}) == 2, "both episodes showed the same object"
+    assert min(height for height, _ in shown[:-1]) > 0.05
+
+
+# --- help, Ctrl-C, and the commands as processes ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help(run: Run, command: str) -> None:
+    done = run(command, "--help")
+    assert (done.status, done.err) == (0, "")
+    assert "--objects" in done.out
+    assert "num-obs" not in done.out, "shows what the task decides"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_ctrl_c_is_quiet(run: Run, policy: Path, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "load_objects", interrupted)
+    done = run(command, *(() if command == "train.py" else ("--checkpoint", policy)))
+    assert done.status == INTERRUPTED
+    assert done.err == ""
+
+
+def test_ctrl_c_in_training_keeps_the_checkpoint(
+    run: Run, tiny: Tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ppo_grasp.ppo import PPO
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PPO, "update", interrupted)
+    done = run("train.py", *tiny, "--run-dir", "r")
+    assert done.status == INTERRUPTED
+    assert load_policy(tmp_path / "r" / "checkpoint_last.pt")[1]["iteration"] == 0
+
+
+def test_a_skipped_mesh_is_named(run: Run, policy: Path, tmp_path: Path) -> None:
+    (tmp_path / "meshes").mkdir()
+    (tmp_path / "meshes" / "cup.obj").write_text("v 0 0 nowhere\n")
+    trimesh.creation.box((0.05, 0.06, 0.07)).export(str(tmp_path / "meshes" / "box.ply"))
+    words = ("--checkpoint", policy, "--objects", "meshes", "--num-episodes", 2, "--sim", "mujoco", "--json", "x.json")
+    done = run("evaluate_policy.py", *words, "--skip-bad-objects")
+    assert (done.status, done.err) == (0, "")
+    assert "warning: skipped: meshes/cup.obj" in done.out
+    assert list(json.loads((tmp_path / "x.json").read_text())["per_object"]) == ["box"]
+
+
+def test_the_newest_shipped_policy_is_the_default(
+    policy_maker: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_line, "CHECKPOINTS", tmp_path)
+    for name in ("a", "c", "b"):
+        policy_maker(tmp_path / f"{name}.pt")
+    assert checkpoint_path(None) == tmp_path / "c.pt"
+
+
+def test_settings_survive_a_checkpoint() -> None:
+    from dataclasses import asdict, replace
+
+    from tasks.settings import TrainingSettings
+
+    cfg = GraspCfg(reward="recipe", base_reach=(0.1, 0.2, 0.3), start=replace(GraspCfg().start, clearance=0.07))
+    physics = PhysicsCfg(cone="pyramidal", substeps=7)
+    values = json.loads(json.dumps({"grasp": asdict(cfg), "physics": asdict(physics), "sim": "mujoco", "num_envs": 3}))
+    found = TrainingSettings.from_meta({"config": {"task": values}})  # with lists for tuples
+    assert (found.grasp, found.physics) == (cfg, physics)
+    assert TrainingSettings.from_meta({}).grasp == GraspCfg()
