@@ -22,7 +22,7 @@ from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
 from tasks.simulators.contract import TABLE_HEIGHT
 from tasks.simulators.mujoco import MujocoSimulator
-from tasks.simulators.scene import GEOM_FIELDS, PhysicsCfg
+from tasks.simulators.scene import GEOM_FIELDS, OBJECT_BODY, PhysicsCfg
 
 FPS = 30
 VIDEO_SUFFIXES = (".mp4", ".gif")
@@ -31,6 +31,8 @@ SIZE = (640, 480)
 
 LOOK_AT, DISTANCE = (0.0, 0.0, 0.23), 0.74
 AZIMUTH, ELEVATION = 225.0, -20.0
+OBJECT_COLOUR = (0.24, 0.57, 0.92)
+"""Unlike the hand's fingertips, that a grasp can be seen."""
 GOAL_RADIUS = 0.05
 GOAL_COLOUR = (0.20, 0.85, 0.45, 0.22)
 REACHED_COLOUR = (0.20, 0.95, 0.40, 0.45)
@@ -99,6 +101,10 @@ class WorldRenderer:
         mujoco.mjv_updateScene(
             model, data, self._option, None, self._camera, int(mujoco.mjtCatBit.mjCAT_ALL), scene
         )  # fmt: skip
+        objects = object_geoms(model)
+        for geom in scene.geoms[: scene.ngeom]:
+            if geom.objtype == mujoco.mjtObj.mjOBJ_GEOM and geom.objid in objects:
+                geom.rgba[:3] = OBJECT_COLOUR
         scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = True
         scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
         _light(scene)
@@ -119,6 +125,13 @@ class WorldRenderer:
             self._context.free()
             self._gl.free()
             self._context = None
+
+
+def object_geoms(model: mujoco.MjModel) -> range:
+    """Numbers of the object's geoms."""
+    body = model.body(OBJECT_BODY).id
+    start = int(model.body_geomadr[body])
+    return range(start, start + int(model.body_geomnum[body]))
 
 
 def mark_goal(scene: mujoco.MjvScene, goal: Sequence[float], reached: bool = False) -> None:
@@ -248,6 +261,7 @@ class Window:
         with self._handle.lock():
             for name in LOOKS:
                 getattr(self._model, name)[:] = getattr(model, name)
+            self._model.geom_rgba[list(object_geoms(model)), :3] = OBJECT_COLOUR
             self._data.qpos[:] = data.qpos
             mujoco.mj_kinematics(self._model, self._data)
             scene = self._handle.user_scn
