@@ -265,9 +265,14 @@ class GraspTask(VecTask):
         self.steps_at_goal.copy_(torch.where(o.at_goal, self.steps_at_goal + 1, torch.zeros_like(self.steps_at_goal)))
         self.ever |= o.at_goal
         self.touched |= ((o.tip_force > 0.1) & (o.tip_distance < 0.005)).any(-1)
-        self.max_rise.copy_(torch.maximum(self.max_rise, o.rise))
+        self.max_rise.copy_(torch.maximum(self.max_rise, self._if_sane(o.rise)))
         self.episode_return += reward
-        self.recent_force.copy_(torch.cat([self.recent_force[:, 1:], o.tip_force.sum(-1, keepdim=True)], dim=-1))
+        force = self._if_sane(o.tip_force.sum(-1))[:, None]
+        self.recent_force.copy_(torch.cat([self.recent_force[:, 1:], force], dim=-1))
+
+    def _if_sane(self, value: Tensor) -> Tensor:
+        """0 for worlds that diverged: one number that is not finite, or absurd, would spoil every mean."""
+        return torch.where(self.simulator.state.failed, torch.zeros_like(value), value)
 
     def _report(self, ended: Tensor, terminated: Tensor, o: StepOutcome) -> None:
         """Into the metrics, the curriculum, and the records of worlds that count."""
@@ -295,7 +300,7 @@ class GraspTask(VecTask):
             "touched": self.touched,
             "dropped": o.dropped,
             "max_rise": self.max_rise,
-            "final_rise": o.rise,
+            "final_rise": self._if_sane(o.rise),
             "force_std": self.recent_force.std(dim=-1),
         }
         for name, value in new.items():
