@@ -104,10 +104,10 @@ def main(args: EvaluateArgs) -> None:
         "inference_batch": batch,
         "inference_per_s": per_s,
     }
-    print_report(result, Console())
     if args.json is not None:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print_report(result, Console())
     if args.failures is not None:
         picture_failures(args.failures, policy.cpu(), found, objects, settings, hand)
 

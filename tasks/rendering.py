@@ -34,8 +34,8 @@ AZIMUTH, ELEVATION = 225.0, -20.0
 OBJECT_COLOUR = (0.24, 0.57, 0.92)
 """Unlike the hand's fingertips, that a grasp can be seen."""
 GOAL_RADIUS = 0.05
-GOAL_COLOUR = (0.20, 0.85, 0.45, 0.22)
-REACHED_COLOUR = (0.20, 0.95, 0.40, 0.45)
+GOAL_COLOUR = (0.20, 0.85, 0.45, 0.20)
+REACHED_COLOUR = (0.30, 1.00, 0.40, 0.13)
 FLOOR_COLOUR, WALL_COLOUR = (0.55, 0.61, 0.70, 1.0), (0.62, 0.70, 0.80, 1.0)
 TILE, TILES, TILE_COLOUR = 0.1, 12, (0.70, 0.69, 0.68, 1.0)
 LOOKS = (*GEOM_FIELDS, "geom_rgba")
@@ -135,7 +135,7 @@ def object_geoms(model: mujoco.MjModel) -> range:
 
 
 def mark_goal(scene: mujoco.MjvScene, goal: Sequence[float], reached: bool = False) -> None:
-    """Adds a translucent ball at the goal, brighter while the object is in it."""
+    """Adds a translucent ball at the goal, clearer while the object is in it, so as not to hide the grasp."""
     colour = REACHED_COLOUR if reached else GOAL_COLOUR
     _add(scene, mujoco.mjtGeom.mjGEOM_SPHERE, [GOAL_RADIUS] * 3, goal, colour)
 
@@ -312,7 +312,7 @@ def draw_failures(
     cfg: GraspCfg,
     physics: PhysicsCfg,
     path: Union[str, Path],
-    attempts: int = 2,
+    attempts: int = 4,
     most: int = 12,
 ) -> int:
     """Writes a contact sheet of how failed episodes ended, played anew on MuJoCo C; returns how many there are.

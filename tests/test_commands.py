@@ -167,7 +167,7 @@ def test_failures_are_drawn(run: Run, policy: Path, tmp_path: Path) -> None:
         "evaluate_policy.py", "--checkpoint", policy, "--num-episodes", 3, "--sim", "mujoco", "--failures", "f.png"
     )
     assert done.status == 0, done.err
-    assert imageio.imread(str(tmp_path / "f.png")).shape == (2 * 262, 4 * 320, 3)  # 3 objects, each tried twice
+    assert imageio.imread(str(tmp_path / "f.png")).shape == (3 * 262, 4 * 320, 3)  # 3 objects, each tried four times
 
 
 def test_play_opens_a_window(run: Run, policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
