@@ -1,0 +1,64 @@
+"""A simulator without physics: joints are where their targets are, everything else is where the test puts it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Callable, List, Optional
+
+import torch
+from torch import Tensor
+
+from tasks.simulators.contract import SimState, Simulator
+
+
+class ScriptedSimulator(Simulator):
+    """`after_step` is called with the simulator after each step, to write into `state`; `time` counts the steps."""
+
+    name = "scripted"
+
+    def __init__(self, num_envs: int, after_step: Optional[Callable[[ScriptedSimulator], None]] = None) -> None:
+        self.num_envs, self.device, self.control_dt = num_envs, torch.device("cpu"), 1 / 30
+        self.state = SimState.zeros(num_envs, self.device)
+        self.after_step = after_step
+        self.follow = True
+        self.time = 0
+        self.targets = torch.zeros(num_envs, 24)
+        self.masks: List[Tensor] = []
+        self.starts = {name: torch.zeros(num_envs) for name in ("mass_scale", "friction")}
+
+    def step(self, targets: Tensor) -> None:
+        self.time += 1
+        self.targets.copy_(targets)
+        if self.follow:
+            self.state.joint_vel.copy_((targets - self.state.joint_pos) / self.control_dt)
+            self.state.joint_pos.copy_(targets)
+            self._place_hand()
+        if self.after_step is not None:
+            self.after_step(self)
+
+    def reset(
+        self,
+        mask: Tensor,
+        joint_pos: Tensor,
+        object_pos: Tensor,
+        object_quat: Tensor,
+        object_id: Tensor,
+        mass_scale: Tensor,
+        friction: Tensor,
+    ) -> None:
+        self.masks.append(mask.clone())
+        new = {"joint_pos": joint_pos, "object_pos": object_pos, "object_quat": object_quat, "object_id": object_id}
+        for f in fields(SimState):
+            old = getattr(self.state, f.name)
+            level = torch.eye(4)[0] if f.name.endswith("_quat") else torch.zeros((), dtype=old.dtype)
+            value = new.get(f.name, level)
+            old.copy_(torch.where(mask.view(-1, *[1] * (old.dim() - 1)), value, old))
+        for name, value in (("mass_scale", mass_scale), ("friction", friction)):
+            self.starts[name].copy_(torch.where(mask, value, self.starts[name]))
+        self._place_hand()
+
+    def _place_hand(self) -> None:
+        """Palm where the slides are, fingertips in a row 10 cm before it."""
+        self.state.palm_pos.copy_(self.state.joint_pos[:, :3])
+        row = torch.stack([torch.full((5,), 0.1), torch.linspace(-0.04, 0.04, 5), torch.zeros(5)], dim=-1)
+        self.state.fingertip_pos.copy_(self.state.palm_pos[:, None] + row)
