@@ -12,7 +12,20 @@ import pytest
 import torch
 from conformance import Bench
 from mujoco_checks import WORLDS, Rig, everyone, state_error, varied
-from plain_mujoco import CUBE, CYLINDER, HAND, PHYSICS, SPHERE, TOY, PlainWorld, closing, grasping, some_objects
+from plain_mujoco import (
+    CUBE,
+    CYLINDER,
+    HAND,
+    HULL,
+    PHYSICS,
+    SPHERE,
+    TOY,
+    PlainWorld,
+    closing,
+    grasping,
+    resting,
+    some_objects,
+)
 from torch import Tensor
 
 from tasks.objects import ObjectSet
@@ -81,6 +94,46 @@ def test_grasp_is_plain_mujoco(rig: Rig, same: bool) -> None:
 
 def test_swapped_object_is_plain_mujoco(rig: Rig) -> None:
     mujoco_checks.object_swaps_at_a_masked_reset(rig, tolerance=1e-7)
+
+
+def test_model_of_a_world_is_what_mujoco_would_compute(rig: Rig) -> None:
+    """Constants that follow from another object and mass, by formula here, by mj_setConst there."""
+    start = varied(grasping(some_objects(), everyone().flip(0)))
+    start.into(rig.sim)
+    body, dofs = rig.sim.scene.object_body, slice(rig.sim.scene.object_dof, rig.sim.scene.object_dof + 6)
+    for world in everyone():
+        model, right = rig.sim.batch.get_model(int(world)), PlainWorld(start, int(world)).model
+        for name in ("body_mass", "body_subtreemass", "body_invweight0"):
+            mine = getattr(model, name)[[0, body]]
+            np.testing.assert_allclose(mine, getattr(right, name)[[0, body]], rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(np.sort(model.body_inertia[body]), np.sort(right.body_inertia[body]), rtol=1e-6)
+        np.testing.assert_allclose(model.dof_invweight0[dofs], right.dof_invweight0[dofs], rtol=1e-6)
+
+
+def test_ends_beyond_the_first_object_are_felt() -> None:
+    """Two large objects whose ends come up under the fingertips, in a set whose first object is small."""
+    items = some_objects().objects
+    sim = make(ObjectSet.of("small first", [items[HULL], items[CUBE], items[TOY]]), 2)
+    start = resting(some_objects(), torch.tensor([CUBE, TOY]), height=0.35)
+    for world, index in enumerate((CUBE, TOY)):
+        half = items[index].half_extents
+        start.joint_pos[world, 0] = -half[0] - 0.004 - 0.1355  # the fingertips' ends reach 4 mm over
+        start.object_pos[world] = torch.tensor([0.0, 0.0, 0.352 - half[2]])
+    start.object_quat[:] = torch.tensor([1.0, 0, 0, 0])
+    plain = [PlainWorld(start, world) for world in range(2)]
+    start.object_id = torch.tensor([1, 2])
+    start.into(sim)
+    velocity = torch.tensor([0.0, 0.0, 1.5, 0.0, 0.0, 0.0]).repeat(2, 1)
+    launch(sim, velocity)
+    for _ in range(3):
+        sim.step(start.joint_pos)
+        for world, one in enumerate(plain):
+            if one.data.time == 0:
+                one.data.qvel[sim.scene.object_dof + 2] = 1.5
+            one.step(start.joint_pos[world])
+    for world, one in enumerate(plain):
+        assert 2 * np.arccos(abs(one.data.body("object").xquat[0])) > 0.05, "the blow at its end turned it"
+        np.testing.assert_allclose(sim.batch.bind("qpos")[world], one.data.qpos, atol=1e-7)
 
 
 def test_threads_change_nothing() -> None:

@@ -150,7 +150,7 @@ def test_first_object_makes_no_difference() -> None:
 
 @pytest.mark.parametrize("index", [CUBE, TOY])
 def test_ends_beyond_the_first_object_are_felt(index: int) -> None:
-    """A hand that comes down on the end of an object larger than the set's first one meets it, as if compiled alone."""
+    """An object larger than the set's first one whose end comes up under the fingertips meets them, as if compiled alone."""
     small = some_objects().objects[3]
     item = some_objects().objects[index]
     scene = build_scene(HAND, ObjectSet.of("small first", [small, item]), PHYSICS, for_c=True)
@@ -159,8 +159,8 @@ def test_ends_beyond_the_first_object_are_felt(index: int) -> None:
     for model, of in ((swapped(scene, 1), scene), (alone.model, alone)):
         data = mujoco.MjData(model)
         joints = np.zeros(24)
-        joints[:3] = 0.95 * item.half_extents[0] + 0.049, 0.0, 0.35  # the palm's rear edge over the far end
-        data.qpos[:] = plain_qpos(of, joints, np.array([0, 0, 0.348 - item.half_extents[2]]), np.array([1.0, 0, 0, 0]))
+        joints[:3] = -item.half_extents[0] - 0.004 - 0.1355, 0.0, 0.35  # the fingertips' ends reach 4 mm over
+        data.qpos[:] = plain_qpos(of, joints, np.array([0, 0, 0.352 - item.half_extents[2]]), np.array([1.0, 0, 0, 0]))
         data.qvel[of.object_dof + 2] = 1.5
         data.ctrl[:] = joints
         path = []
