@@ -24,7 +24,7 @@ class ScriptedSimulator(Simulator):
         self.time = 0
         self.targets = torch.zeros(num_envs, 24)
         self.masks: List[Tensor] = []
-        self.starts = {name: torch.zeros(num_envs) for name in ("mass_scale", "friction")}
+        self.mass_scale, self.friction = torch.zeros(num_envs), torch.zeros(num_envs)
 
     def step(self, targets: Tensor) -> None:
         self.time += 1
@@ -53,8 +53,8 @@ class ScriptedSimulator(Simulator):
             level = torch.eye(4)[0] if f.name.endswith("_quat") else torch.zeros((), dtype=old.dtype)
             value = new.get(f.name, level)
             old.copy_(torch.where(mask.view(-1, *[1] * (old.dim() - 1)), value, old))
-        for name, value in (("mass_scale", mass_scale), ("friction", friction)):
-            self.starts[name].copy_(torch.where(mask, value, self.starts[name]))
+        self.mass_scale.copy_(torch.where(mask, mass_scale, self.mass_scale))
+        self.friction.copy_(torch.where(mask, friction, self.friction))
         self._place_hand()
 
     def _place_hand(self) -> None:

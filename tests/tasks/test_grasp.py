@@ -111,7 +111,7 @@ def test_starts_are_spread_evenly() -> None:
     yaw = 2 * torch.atan2(q[:, 3], q[:, 0]) if (q[:, 1:3].abs() < 1e-6).all() else None
     friction = task.friction
     assert friction.min() < 0.51 and friction.max() > 1.19 and abs(friction.mean() - 0.85) < 0.02
-    assert torch.equal(task.simulator.starts["friction"], friction)
+    assert torch.equal(task.simulator.friction, friction)
     if yaw is not None:
         quarter = torch.histc(torch.remainder(yaw, 2 * math.pi), 4, 0, 2 * math.pi)
         assert quarter.min() > 0.2 * len(yaw)
@@ -124,7 +124,7 @@ def test_training_starts_at_random_times_with_random_masses() -> None:
     assert task.time.min() == 0 and task.time.max() == EPISODE - 1
     assert 0.5 <= task.mass_scale.min() < 0.52 and 1.95 < task.mass_scale.max() <= 2.0
     assert abs(task.mass_scale.log().mean()) < 0.05
-    assert torch.equal(task.simulator.starts["mass_scale"], task.mass_scale)
+    assert torch.equal(task.simulator.mass_scale, task.mass_scale)
     step = play(task, 1)[0]
     assert 5 < step.truncated.sum() < 50, "about one in a hundred ends in any step"
 
@@ -520,7 +520,10 @@ def test_simulator_that_cannot_swap_keeps_its_objects() -> None:
     task = scripted(4, evaluation=False)
     task.simulator.swaps_objects = False
     task.simulator.state.object_id.copy_(torch.tensor([3, 1, 4, 1]))
+    mass_scale, friction = torch.tensor([0.5, 1.0, 1.5, 2.0]), torch.tensor([0.6, 0.7, 0.8, 0.9])
+    task.simulator.mass_scale, task.simulator.friction = mass_scale.clone(), friction.clone()
     task.reset()
+    assert torch.equal(task.mass_scale, mass_scale) and torch.equal(task.friction, friction)
     assert task.simulator.state.object_id.tolist() == [3, 1, 4, 1]
     heights = [min(map(float, o.rest_height)) for o in ObjectSet.of("", task.objects.objects).objects]
     assert (task.rest_height >= TABLE_HEIGHT + torch.tensor(heights)[[3, 1, 4, 1]] - 1e-6).all()
