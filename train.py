@@ -6,10 +6,13 @@ from tasks.simulators.isaac_gym_preload import preload_from_argv
 
 preload_from_argv()  # Isaac Gym insists on being imported before torch
 
+import argparse  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
 import time  # noqa: E402
 from dataclasses import asdict, dataclass, field, replace  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import Any, Dict, Literal, Optional  # noqa: E402
+from typing import Any, Callable, Dict, List, Literal, Optional, Sequence  # noqa: E402
 
 import torch  # noqa: E402
 import tyro  # noqa: E402
@@ -23,6 +26,7 @@ from tasks.command_line import check_numbers, check_writable, load_set, run  # n
 from tasks.evaluation import evaluate  # noqa: E402
 from tasks.grasp import GraspCfg  # noqa: E402
 from tasks.hands import get_hand  # noqa: E402
+from tasks.objects import ObjectSet  # noqa: E402
 from tasks.simulators.scene import PhysicsCfg  # noqa: E402
 
 Flat = tyro.conf.arg(name="")
@@ -51,11 +55,11 @@ class TrainerArgs(TrainerCfg):
 class TrainArgs:
     """Train a hand to grasp."""
 
-    num_envs: Optional[int] = None
-    """Hands in parallel; by default 4096 on a GPU, 128 without."""
+    num_envs: int = 4096
+    """Hands in parallel."""
     sim: Literal["auto", "mujoco_warp", "mujoco", "isaac_gym"] = "auto"
     """Physics: auto takes MuJoCo Warp on a GPU, MuJoCo C without one."""
-    objects: str = "mixed"
+    objects: str = "procedural"
     """A named object set, or a directory of .obj, .stl or .ply files, one object each, in metres."""
     eval_objects: Optional[str] = None
     """What the running evaluation grasps, if not the same."""
@@ -68,11 +72,11 @@ class TrainArgs:
     run_dir: Optional[Path] = None
     """Where everything is written; by default runs/DATE-TIME."""
     resume: Optional[str] = None
-    """A checkpoint to go on from; auto: the last one in --run-dir or, without that, the newest in runs/."""
+    """A checkpoint to go on from; auto: the last one in --run-dir or, without that, the newest in runs/, if there is one."""
     preset: Literal["default", "recipe"] = "default"
     """recipe: the published reward, curriculum and PPO settings, in place of those that train best."""
-    eval_envs: Optional[int] = None
-    """Episodes of the running evaluation; by default 512 on a GPU, 64 without."""
+    eval_envs: int = 512
+    """Episodes of the running evaluation."""
     trainer: Annotated[TrainerArgs, Flat] = field(default_factory=TrainerArgs)
     task: Annotated[GraspCfg, Flat] = field(default_factory=GraspCfg)
     physics: PhysicsCfg = field(default_factory=PhysicsCfg)
@@ -82,28 +86,57 @@ def main(args: TrainArgs) -> None:
     """Builds the task and trains."""
     check(args)
     checkpoint = find_checkpoint(args)
-    args = resolve(args)
+    if args.run_dir is None:
+        args.run_dir = RUNS / time.strftime("%Y-%m-%d_%H-%M-%S")
     sim = choose_simulator(args.sim)
+    if sim == "mujoco":  # its threads and torch's take turns, and get in each other's way if both want every core
+        torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     torch.manual_seed(args.trainer.seed)  # before anything is drawn
     objects = load_set(args.objects, args.object_scale, args.skip_bad_objects)
-    eval_objects = objects
-    if args.eval_objects:
-        eval_objects = load_set(args.eval_objects, args.object_scale, args.skip_bad_objects, "--eval-objects")
     task = make_task(sim, objects, args.num_envs, args.task, args.hand, args.physics, seed=args.trainer.seed)
-    eval_task = make_task(sim, eval_objects, args.eval_envs, args.task, args.hand, args.physics, evaluation=True)
     print(chosen(args, sim), flush=True)
-    runner: Dict[str, PolicyRunner] = {}
-
-    def measure(policy: ActorCritic) -> Dict[str, float]:
-        play = runner.setdefault("eval", PolicyRunner(eval_task, policy.act_deterministic, args.trainer.graphs))
-        result = evaluate(eval_task, lambda: play.play(args.task.episode_steps), args.eval_envs).summary()
-        return {key: result[key] for key in ("success_rate", "ever_success_rate", "average_lift_height_m")}
-
-    trainer = Trainer(task, args.trainer, args.run_dir, measure, extra_config=task_config(args, sim))
+    trainer = Trainer(task, args.trainer, args.run_dir, evaluation(args, sim, objects), task_config(args, sim))
     if checkpoint is not None:
         trainer.load(checkpoint)
     if trainer.run()["interrupted"]:
         raise KeyboardInterrupt
+
+
+def evaluation(args: TrainArgs, sim: str, objects: ObjectSet) -> Optional[Callable[[ActorCritic], Dict[str, float]]]:
+    """Measures a policy on worlds of its own; Isaac Gym has one simulation per process and trains without."""
+    if sim == "isaac_gym":
+        return None
+    if args.eval_objects:
+        objects = load_set(args.eval_objects, args.object_scale, args.skip_bad_objects, "--eval-objects")
+    task = make_task(sim, objects, args.eval_envs, args.task, args.hand, args.physics, evaluation=True)
+    runner: List[PolicyRunner] = []
+
+    def measure(policy: ActorCritic) -> Dict[str, float]:
+        if not runner:
+            runner.append(PolicyRunner(task, policy.act_deterministic, args.trainer.graphs))
+        result = evaluate(task, lambda: runner[0].play(args.task.episode_steps), args.eval_envs).summary()
+        return {key: result[key] for key in ("success_rate", "ever_success_rate", "average_lift_height_m")}
+
+    return measure
+
+
+def defaults(words: Sequence[str]) -> TrainArgs:
+    """The defaults for this machine and for the preset that the command line names; its other options then override them."""
+    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    peek.add_argument("--sim", default="auto")
+    peek.add_argument("--preset", default="default")
+    asked, _ = peek.parse_known_args([word for word in words if word not in ("-h", "--help")])
+    args = TrainArgs()
+    if asked.preset == "recipe":
+        args.task = replace(args.task, reward="recipe", curriculum="recipe")
+        args.trainer.ppo = PPOCfg.recipe()
+    if choose_simulator(asked.sim) == "mujoco":
+        args.objects, args.num_envs, args.eval_envs = "primitives", 256, 64
+        args.trainer.total_timesteps = 3_000_000
+        args.trainer.eval_interval = args.trainer.checkpoint_interval = 200_000
+        args.trainer.ppo.minibatch_size = 512
+        args.trainer.network.actor_hidden = args.trainer.network.critic_hidden = (256, 128)
+    return args
 
 
 def check(args: TrainArgs) -> None:
@@ -119,7 +152,7 @@ def check(args: TrainArgs) -> None:
 
 
 def find_checkpoint(args: TrainArgs) -> Optional[Path]:
-    """What to go on from; with `auto` and no --run-dir the run goes on in its directory.  Raises CheckpointError."""
+    """What to go on from, if anything; with `auto` and no --run-dir the run goes on in its directory."""
     if args.resume is None:
         return None
     path = (args.run_dir or RUNS) if args.resume == "auto" else Path(args.resume)
@@ -128,6 +161,9 @@ def find_checkpoint(args: TrainArgs) -> Optional[Path]:
     try:
         found = find_last(path)
     except CheckpointError as error:
+        if args.resume == "auto":
+            print(f"nothing to resume in {path}: starting anew")
+            return None
         raise CheckpointError(f"--resume {args.resume}: {error}; leave --resume out to start anew") from error
     if args.resume == "auto" and args.run_dir is None:
         args.run_dir = found.parent
@@ -158,20 +194,5 @@ def task_config(args: TrainArgs, sim: str) -> Dict[str, Any]:
     }
 
 
-def resolve(args: TrainArgs) -> TrainArgs:
-    """Fills in what depends on the machine and on the preset."""
-    on_gpu = torch.cuda.is_available() and choose_simulator(args.sim) != "mujoco"
-    if args.preset == "recipe":
-        args.task = replace(args.task, reward="recipe", curriculum="recipe")
-        args.trainer = replace(args.trainer, ppo=PPOCfg.recipe())
-    if args.num_envs is None:
-        args.num_envs = 4096 if on_gpu else 128
-    if args.eval_envs is None:
-        args.eval_envs = 512 if on_gpu else 64
-    if args.run_dir is None:
-        args.run_dir = RUNS / time.strftime("%Y-%m-%d_%H-%M-%S")
-    return args
-
-
 if __name__ == "__main__":
-    run(main, TrainArgs)
+    run(main, TrainArgs, defaults(sys.argv[1:]))

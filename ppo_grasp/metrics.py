@@ -120,6 +120,7 @@ class _Display:
         self._rate = 0.0
         self._last_print = -math.inf
         self._last_eval: Row = {}
+        self._health: Row = {}
         self._live: Optional[Live] = None
         if self._console.is_terminal:
             self._live = Live(Text("starting ..."), console=self._console, refresh_per_second=4)
@@ -133,6 +134,7 @@ class _Display:
 
     def show(self, row: Row) -> None:
         self._last_eval.update({k: v for k, v in row.items() if k.startswith("eval_")})
+        self._health.update({k: v for k, v in row.items() if k.startswith("diagnostics_")})
         rate = row.get("steps_per_s", 0.0)
         self._rate = rate if self._rate == 0.0 else 0.9 * self._rate + 0.1 * rate
         if self._live is not None:
@@ -162,12 +164,18 @@ class _Display:
         evaluated = self._last_eval.get("eval_success_rate")
         return text if evaluated is None else f"{text} (evaluated {_percent(evaluated)})"
 
+    def _troubles(self) -> str:
+        """What the task last counted between two checkpoints that should be none; empty if there was none."""
+        return ", ".join(f"{k[len('diagnostics_') :]} {v:.0f}" for k, v in self._health.items() if v)
+
     def _line(self, row: Row) -> str:
         _, left = self._progress(row)
+        troubles = self._troubles()
         return (
             f"{row['env_steps'] / 1e6:.2f} M of {self._total_steps / 1e6:g} M steps | {self._rate / 1e3:.1f} k/s, {_split(row)} | "
             f"success {self._success(row)} | reward {row.get('reward', math.nan):.3g} | kl {row.get('kl', math.nan):.4f} | "
             f"lr {row.get('learning_rate', math.nan):.1e} | left {_duration(left)}"
+            + (f" | {troubles}" if troubles else "")
         )
 
     def _panel(self, row: Row) -> Group:
@@ -194,6 +202,8 @@ class _Display:
         skipped = row.get("nonfinite_steps", 0.0)
         if skipped:
             body.add_row("[bold red]skipped", f"{skipped:.0f}", "gradient steps were not finite")
+        if self._troubles():
+            body.add_row("[bold yellow]diagnostics", f"[yellow]{self._troubles()}", "since the checkpoint before")
         own = [(k, v) for k, v in row.items() if tensorboard_tag(k).startswith("task/")]
         task = Table.grid(padding=(0, 2))
         for i in range(0, len(own), 3):

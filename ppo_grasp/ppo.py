@@ -62,7 +62,9 @@ class PPOCfg:
     @staticmethod
     def recipe() -> PPOCfg:
         """The published recipe: constant learning rate, small minibatches, normalised rewards."""
-        return PPOCfg(num_steps=16, minibatch_size=2048, desired_kl=None, max_kl=None, gamma=0.99, normalize_reward=True)
+        return PPOCfg(
+            num_steps=16, minibatch_size=2048, desired_kl=None, max_kl=None, gamma=0.99, normalize_reward=True
+        )
 
 
 class Batch(NamedTuple):

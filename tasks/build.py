@@ -27,11 +27,18 @@ def choose_simulator(name: str) -> str:
 
 
 def make_simulator(
-    name: str, hand: HandSpec, objects: ObjectSet, num_envs: int, physics: Optional[PhysicsCfg] = None, seed: int = 0
+    name: str,
+    hand: HandSpec,
+    objects: ObjectSet,
+    num_envs: int,
+    physics: Optional[PhysicsCfg] = None,
+    evaluation: bool = False,
+    seed: int = 0,
 ) -> Simulator:
     """Builds the named simulator, for which a new one needs a branch here.  Raises SimulatorError where it cannot run.
 
-    physics: how the two MuJoCo simulators integrate.  seed: for what Isaac Gym draws once, when it is built.
+    physics: how the two MuJoCo simulators integrate.  evaluation and seed: for what Isaac Gym draws once, when it is built:
+    masses are the objects' own in evaluation.
     """
     if num_envs < 1:
         raise SimulatorError(f"{num_envs} environments: at least 1 is needed")
@@ -51,7 +58,8 @@ def make_simulator(
     if name == "isaac_gym":
         from tasks.simulators import isaac_gym
 
-        return isaac_gym.IsaacGymSimulator(hand, objects, num_envs, seed=seed)
+        cfg = isaac_gym.IsaacGymCfg(mass_scale=1.0) if evaluation else isaac_gym.IsaacGymCfg()
+        return isaac_gym.IsaacGymSimulator(hand, objects, num_envs, seed=seed, cfg=cfg)
     raise SimulatorError(f"there is no simulator {name!r}: choose from auto, {', '.join(SIMULATORS)}")
 
 
@@ -67,5 +75,5 @@ def make_task(
 ) -> GraspTask:
     """A grasping task on a simulator ("auto" included); the arguments are those of its parts."""
     spec = get_hand(hand)
-    simulator = make_simulator(choose_simulator(sim), spec, objects, num_envs, physics, seed)
+    simulator = make_simulator(choose_simulator(sim), spec, objects, num_envs, physics, evaluation, seed)
     return GraspTask(simulator, spec, objects, cfg or GraspCfg(), evaluation)

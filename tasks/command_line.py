@@ -27,13 +27,13 @@ INTERRUPTED = 130
 LARGEST = 2**63 - 1
 
 
-def run(command: Callable[[Args], None], args_type: Type[Args]) -> None:
-    """Parses the command line into args_type and calls the command.
+def run(command: Callable[[Args], None], args_type: Type[Args], default: Optional[Args] = None) -> None:
+    """Parses the command line into args_type and calls the command.  default: what options that are not given are.
 
     Errors of the user's (any ValueError, SimulatorError included, or a missing file) end as `error: ...` with status 2.
     """
     try:
-        args = parse(args_type)
+        args = parse(args_type, default)
         with plain_warnings():
             command(args)
     except KeyboardInterrupt:
@@ -55,12 +55,12 @@ def run(command: Callable[[Args], None], args_type: Type[Args]) -> None:
         fail(str(error))
 
 
-def parse(args_type: Type[Args]) -> Args:
+def parse(args_type: Type[Args], default: Optional[Args] = None) -> Args:
     """The command line as args_type; what tyro says of a wrong one, put into one sentence."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(args_type, config=(tyro.conf.AvoidSubcommands,))
+            return tyro.cli(args_type, default=default or args_type(), config=(tyro.conf.AvoidSubcommands,))
     except SystemExit as stop:
         if stop.code in (0, None):
             raise

@@ -46,8 +46,11 @@ class GraspCfg:
     turn_leash: float = 0.25
     base_reach: Tuple[float, float, float] = (0.3, 0.3, 0.8)
     """Targets stay within +- x, +- y and below z."""
-    max_tilt: float = 1.2
-    """Targets of the base's hinges x and y stay within +- this, of z within twice that."""
+    max_tilt: float = 0.6
+    """Targets of the base's hinges x and y stay within +- this, of z within twice that.  With 1.2, hands learn to lift by
+    rolling over on the table, and hang there: see docs/experiments.md."""
+    max_fingers_up: float = 0.3
+    """The hinge y tips the fingers up by no more: a forearm would be in the table."""
     finger_smoothing: float = 0.5
     """Share of the old finger target in the new one."""
     table_half_side: float = 0.4
@@ -116,7 +119,8 @@ class GraspTask(VecTask):
         self.joint_low, self.joint_high = ranges.unbind(-1)
         reach = torch.tensor(cfg.base_reach, device=device)
         tilt = torch.tensor([1.0, 1.0, 2.0], device=device) * cfg.max_tilt
-        self._base_low = torch.cat([-reach[:2], torch.zeros(1, device=device), -tilt])
+        turn_low = -torch.tensor([cfg.max_tilt, cfg.max_fingers_up, 2 * cfg.max_tilt], device=device)
+        self._base_low = torch.cat([-reach[:2], torch.zeros(1, device=device), turn_low])
         self._base_high = torch.cat([reach, tilt])
         self._base_step = torch.tensor([cfg.base_step] * 3 + [cfg.base_turn] * 3, device=device)
         self._leash = torch.tensor([cfg.base_leash] * 3 + [cfg.turn_leash] * 3, device=device)
@@ -339,6 +343,8 @@ class GraspTask(VecTask):
         put(self.best_distance, self._surface_distances())
 
     def _place(self, mask: Tensor, start: Start) -> None:
+        if not self.simulator.swaps_objects:  # it keeps what it was built with
+            start.mass_scale, start.friction = self.simulator.mass_scale, self.simulator.friction
         self.mass_scale.copy_(torch.where(mask, start.mass_scale, self.mass_scale))
         self.friction.copy_(torch.where(mask, start.friction, self.friction))
         self.simulator.reset(

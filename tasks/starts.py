@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Mapping
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ class StartCfg:
     """m of the palm above the table, at least, at the evaluation start."""
     pregrasp_fraction: float = 0.5
     """Share of training episodes that start with bent fingers close above the object: they find the first grasps."""
-    pregrasp_clearance: float = 0.05
+    pregrasp_clearance: float = 0.07
     """m, and up to 0.03 m more, between the object's top and the palm then."""
     pregrasp_spread: float = 0.015
     """m, by how much the palm misses the object's centre then, standard deviation."""
@@ -57,8 +58,8 @@ class StartSampler:
         device = objects.mass.device
         self.cfg, self.objects, self.evaluation = cfg, objects, evaluation
 
-        def fingers(pose: object) -> Tensor:
-            return torch.tensor([dict(pose).get(name, 0.0) for name in hand.finger_joints], device=device)
+        def fingers(pose: Mapping[str, float]) -> Tensor:
+            return torch.tensor([pose.get(name, 0.0) for name in hand.finger_joints], device=device)
 
         self.open_pose, self.pregrasp_pose = fingers(hand.open_pose), fingers(hand.pregrasp_pose)
         self.palm_centre = torch.tensor(hand.palm_centre, device=device)

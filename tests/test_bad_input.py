@@ -91,8 +91,6 @@ def test_wrong_options_of_all_commands(
         (["--run-dir", "file"], ["--run-dir file: is a file"]),
         (["--run-dir", "file/deeper"], ["--run-dir file/deeper: cannot be written"]),
         (["--resume", "gone.pt"], ["--resume gone.pt", "leave --resume out"]),
-        (["--resume", "auto"], ["--resume auto", "runs", "leave --resume out"]),
-        (["--resume", "auto", "--run-dir", "new"], ["--resume auto", "new"]),
         (["--resume", "file", "--run-dir", "new"], ["file is not a checkpoint"]),
         (["--resume", "policy.pt", "--run-dir", "new"], ["policy.pt holds a policy alone"]),
     ],

@@ -86,6 +86,9 @@ class Simulator:
     """Whether `step` and `reset` may be recorded in a CUDA graph."""
     swaps_objects: bool = True
     """Whether `reset` may put another object, mass or friction into a world; else it keeps those it was built with."""
+    mass_scale: Tensor
+    """(N,) and `friction` (N,): what the worlds were built with, if they keep it."""
+    friction: Tensor
     state: SimState
 
     def step(self, targets: Tensor) -> None:

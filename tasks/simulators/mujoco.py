@@ -45,7 +45,7 @@ class MujocoSimulator(Simulator):
         self.num_envs, self.device = num_envs, torch.device("cpu")
         self.control_dt, self.substeps = physics.control_dt, physics.substeps
         self.scene = build_scene(hand, objects, physics, for_c=True)
-        # The tree of bounding volumes is that of the first object's parts; its root, at least, each world gets its own.
+        # The tree of bounding volumes that the mid-phase descends is that of the first object's parts.
         self.scene.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
         self.batch = Batch(self.scene.model, num_envs, num_threads, persistent=True)
         self.state = SimState.zeros(num_envs, self.device)
@@ -135,8 +135,6 @@ class MujocoSimulator(Simulator):
         mass = scene.body_rows["body_mass"][object_id] * mass_scale
         batch.expand("body_subtreemass")[ids, body] = mass
         batch.expand("body_subtreemass")[ids, 0] = mass + scene.hand_mass
-        root = int(scene.model.body_bvhadr[body])
-        batch.expand("bvh_aabb")[ids, root] = scene.bounding_box[object_id]
         dofs = np.arange(scene.object_dof, scene.object_dof + 6)
         batch.expand("dof_invweight0")[ids[:, None], dofs] = scene.dof_invweight0[object_id] / mass_scale[:, None]
 

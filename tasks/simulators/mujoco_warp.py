@@ -39,7 +39,7 @@ class MujocoWarpSimulator(Simulator):
         device: torch.device,
         physics: PhysicsCfg = PhysicsCfg(),  # noqa: B008 frozen
     ) -> None:
-        self.num_envs, self.device = num_envs, torch.device(device)
+        self.num_envs, self.device = num_envs, torch.empty(0, device=device).device  # with its index, which Warp needs
         self.control_dt, self.substeps = physics.control_dt, physics.substeps
         self.capturable = self.device.type == "cuda"
         self.scene = build_scene(hand, objects, physics)

@@ -82,8 +82,6 @@ class Scene:
     """BODY_FIELDS -> (V, ...)"""
     dof_invweight0: np.ndarray
     """(V, 6)"""
-    bounding_box: np.ndarray
-    """(V, 6) centre and half sides, in the axes of the body's inertia, of what MuJoCo C's broad phase looks at."""
 
 
 def build_scene(hand: HandSpec, objects: ObjectSet, physics: PhysicsCfg, for_c: bool = False) -> Scene:
@@ -188,7 +186,6 @@ def _with_rows(model: mujoco.MjModel, hand: HandSpec, objects: ObjectSet) -> Sce
         geom_rows=_geom_rows(model, objects, slots),
         body_rows={field: np.stack([_body_row(item)[field] for item in objects.objects]) for field in BODY_FIELDS},
         dof_invweight0=np.stack([_dof_invweight0(item) for item in objects.objects]),
-        bounding_box=np.stack([_bounding_box(item) for item in objects.objects]),
     )
 
 
@@ -244,11 +241,3 @@ def _dof_invweight0(item: ObjectModel) -> np.ndarray:
     inertia[3:, 3:] = item.inertia - item.mass * cross @ cross
     diagonal = np.diag(np.linalg.inv(inertia))
     return np.repeat([diagonal[:3].mean(), diagonal[3:].mean()], 3)
-
-
-def _bounding_box(item: ObjectModel) -> np.ndarray:
-    matrix = np.zeros(9)
-    mujoco.mju_quat2Mat(matrix, _body_row(item)["body_iquat"])
-    vertices = (np.concatenate(item.parts) - item.com) @ matrix.reshape(3, 3)
-    low, high = vertices.min(axis=0), vertices.max(axis=0)
-    return np.concatenate([(low + high) / 2, (high - low) / 2])

@@ -26,7 +26,7 @@ def trainer_on(device: str, run_dir: Path, iterations: int, graphs: bool = True,
         eval_interval=10**9,
         checkpoint_interval=10**9,
         graphs=graphs,
-        ppo=PPOCfg(gamma=0.95, minibatch_size=1024),
+        ppo=PPOCfg(num_steps=16, gamma=0.95, minibatch_size=1024),
         network=ActorCriticCfg(actor_hidden=(64, 64), critic_hidden=(64, 64), init_std=0.3, min_std=0.05),
         **options,
     )

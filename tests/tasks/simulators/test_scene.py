@@ -104,7 +104,6 @@ def swapped(scene: Scene, index: int) -> mujoco.MjModel:
     model.body_subtreemass[body] = model.body_mass[body]
     model.body_subtreemass[0] = scene.hand_mass + model.body_mass[body]
     model.dof_invweight0[dof : dof + 6] = scene.dof_invweight0[index]
-    model.bvh_aabb[model.body_bvhadr[body]] = scene.bounding_box[index]
     model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
     return model
 
