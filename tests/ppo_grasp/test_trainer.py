@@ -24,7 +24,7 @@ def cfg_for(iterations: int, num_envs: int, seed: int = 0, **ppo: Any) -> Traine
         seed=seed,
         eval_interval=NEVER,
         checkpoint_interval=NEVER,
-        ppo=PPOCfg(**{"gamma": GAMMA, "minibatch_size": 4 * num_envs, **ppo}),
+        ppo=PPOCfg(**{"num_steps": 16, "gamma": GAMMA, "minibatch_size": 4 * num_envs, **ppo}),
         network=ActorCriticCfg(actor_hidden=(32, 32), critic_hidden=(32, 32), init_std=0.3, min_std=0.05),
     )
 
