@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import mujoco
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -33,6 +34,7 @@ def some_objects() -> ObjectSet:
 @lru_cache(maxsize=None)
 def scene_alone(index: int) -> Scene:
     """The scene compiled with this object of `some_objects` only: what the compiler says of it."""
+    pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
     return build_scene(HAND, ObjectSet.of("alone", [some_objects().objects[index]]), PHYSICS, for_c=True)
 
 
@@ -192,3 +194,11 @@ def pregrasp_joints(start: Start, objects: ObjectSet) -> Tensor:
     joints[:, 1] = start.object_pos[:, 1] - (sin * x + cos * y)
     joints[:, 3:6] = torch.tensor([0.08, -0.06, yaw])
     return joints
+
+
+def mujoco_simulator(*arguments: Any) -> Any:
+    """A `MujocoSimulator`; skips the test on versions of MuJoCo without `mujoco.batch`, as on Python 3.8."""
+    pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
+    from tasks.simulators.mujoco import MujocoSimulator
+
+    return MujocoSimulator(*arguments)

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 import pytest
 import torch
-from plain_mujoco import HAND, PHYSICS, some_objects
+from plain_mujoco import HAND, PHYSICS, mujoco_simulator, some_objects
 from scipy.spatial.transform import Rotation
 from scripted_simulator import ScriptedSimulator
 from torch import Tensor
@@ -19,7 +19,6 @@ from tasks.grasp import NUM_PRIVILEGED, GraspCfg, GraspTask
 from tasks.objects import ObjectSet
 from tasks.observations import NUM_OBS, observe
 from tasks.simulators.contract import TABLE_HEIGHT, SimState
-from tasks.simulators.mujoco import MujocoSimulator
 
 LIFT, RADIUS, EPISODE, HOLD = 0.25, 0.05, 100, 15
 OPEN_FINGERS = torch.zeros(18)
@@ -57,7 +56,7 @@ def evaluation_start() -> GraspTask:
     """Four worlds of each object, at the evaluation start in MuJoCo."""
     torch.manual_seed(0)
     objects = some_objects()
-    task = GraspTask(MujocoSimulator(HAND, objects, 4 * len(objects), PHYSICS, 1), HAND, objects, evaluation=True)
+    task = GraspTask(mujoco_simulator(HAND, objects, 4 * len(objects), PHYSICS, 1), HAND, objects, evaluation=True)
     task.reset()
     return task
 
@@ -438,7 +437,7 @@ def test_diverged_world_ends_and_poisons_nothing(value: float, reward: str, eval
 def test_real_nan_is_survived() -> None:
     """The same with MuJoCo C."""
     objects = some_objects()
-    task = GraspTask(MujocoSimulator(HAND, objects, 3, PHYSICS, 1), HAND, objects)
+    task = GraspTask(mujoco_simulator(HAND, objects, 3, PHYSICS, 1), HAND, objects)
     task.reset()
     task.time.zero_()
     play(task, 1)

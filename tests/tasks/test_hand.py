@@ -81,6 +81,7 @@ def compiled(integrator: str) -> mujoco.MjModel:
     kind, timestep = INTEGRATORS[integrator]
     if kind is None:
         pytest.skip("this MuJoCo has no discrete integrator")
+    pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
     spec = mujoco.MjSpec.from_file(str(HAND.mjcf))
     spec.option.timestep, spec.option.integrator = timestep, kind
     return spec.compile()
@@ -354,6 +355,7 @@ def test_scripted_grasp_lifts_and_holds(integrator):
     if kind is None:
         pytest.skip("this MuJoCo has no discrete integrator")
     table, half, lift = 0.05, (0.03, 0.03, 0.04), 0.2
+    pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
     spec = mujoco.MjSpec.from_file(str(HAND.mjcf))
     option = spec.option
     option.timestep, option.integrator = timestep, kind

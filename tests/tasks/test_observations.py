@@ -10,14 +10,24 @@ import mujoco
 import numpy as np
 import pytest
 import torch
-from plain_mujoco import CUBE, HAND, PHYSICS, SPHERE, PlainWorld, closing, grasping, some_objects, tip_wrenches
+from plain_mujoco import (
+    CUBE,
+    HAND,
+    PHYSICS,
+    SPHERE,
+    PlainWorld,
+    closing,
+    grasping,
+    mujoco_simulator,
+    some_objects,
+    tip_wrenches,
+)
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from tasks import rotations
 from tasks.observations import NUM_OBS, SLICES, observe
 from tasks.simulators.contract import SimState
-from tasks.simulators.mujoco import MujocoSimulator
 
 LAYOUT = {
     "joint_pos": (0, 24),
@@ -68,7 +78,7 @@ def wxyz(rotation: Rotation) -> np.ndarray:
 @pytest.fixture(scope="module")
 def moment() -> Moment:
     """A cube and a sphere that are being lifted, carried aside and turned; the last control step is plain MuJoCo's too."""
-    sim = MujocoSimulator(HAND, some_objects(), WORLDS, PHYSICS, 1)
+    sim = mujoco_simulator(HAND, some_objects(), WORLDS, PHYSICS, 1)
     start = grasping(some_objects(), torch.tensor([CUBE, SPHERE]))
     start.into(sim)
     for step in range(24):
@@ -190,7 +200,7 @@ def test_where_the_scene_is_only_the_base_tells(moment: Moment) -> None:
 
 def test_shift_of_a_simulation_shows_in_the_base_only() -> None:
     """Two worlds, the second 9 cm aside, stepped alike: the observations differ in base_x and base_y alone."""
-    sim = MujocoSimulator(HAND, some_objects(), 2, PHYSICS, 1)
+    sim = mujoco_simulator(HAND, some_objects(), 2, PHYSICS, 1)
     start = grasping(some_objects(), torch.tensor([CUBE, CUBE]))
     shift = torch.tensor([0.09, -0.05])
     start.joint_pos[1, :2] += shift

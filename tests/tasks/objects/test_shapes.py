@@ -26,6 +26,7 @@ def cloud(seed: int, count: int = 20) -> np.ndarray:
 
 def body_spec(thing: ObjectModel, *, explicit: bool) -> mujoco.MjSpec:
     """The object over a plane; `explicit`: its own mass and inertia, else MuJoCo's from the hulls at the same mass."""
+    pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
     spec = mujoco.MjSpec()
     spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[1, 1, 0.1])
     body = spec.worldbody.add_body(name="object")

@@ -16,6 +16,8 @@ from tasks.simulators.scene import BODY_FIELDS, GEOM_FIELDS, OBJECT_BITS, Scene,
 
 OBJECTS = range(5)
 
+pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
+
 
 @pytest.fixture(scope="module")
 def scene() -> Scene:
