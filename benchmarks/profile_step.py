@@ -1,6 +1,6 @@
 """Where the time of a control step goes, kernel by kernel, with torch.profiler.
 
-    python benchmarks/profile_step.py --checkpoint checkpoints/shadow_grasp.pt
+python benchmarks/profile_step.py --checkpoint checkpoints/shadow_grasp.pt
 """
 
 from __future__ import annotations
@@ -38,15 +38,17 @@ def main(args: Args) -> None:
     runner = PolicyRunner(task, policy.act_deterministic)
     runner.play(70)
     torch.cuda.synchronize()
-    with torch.no_grad(), side_stream(task.device):
-        with profile(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as recorded:
-            for _ in range(args.steps):
-                runner._step()
-            torch.cuda.synchronize()
+    activities = [ProfilerActivity.CUDA, ProfilerActivity.CPU]
+    with torch.no_grad(), side_stream(task.device), profile(activities=activities) as recorded:
+        for _ in range(args.steps):
+            runner._step()
+        torch.cuda.synchronize()
     rows = [(e.key, e.count, e.self_device_time_total) for e in recorded.key_averages() if e.self_device_time_total > 0]
     rows.sort(key=lambda row: -row[2])
     total, launches = sum(row[2] for row in rows), sum(row[1] for row in rows)
-    print(f"{total / args.steps:.0f} us and {launches / args.steps:.0f} launches a step, body of solver loops not counted")
+    print(
+        f"{total / args.steps:.0f} us and {launches / args.steps:.0f} launches a step, body of solver loops not counted"
+    )
     for name, count, time in rows[: args.rows]:
         print(f"{time / args.steps:8.1f} us {100 * time / total:5.1f} % x{count / args.steps:6.1f}  {name[:90]}")
 

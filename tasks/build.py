@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Optional
 
 import torch
@@ -42,6 +43,8 @@ def make_simulator(
     """
     if num_envs < 1:
         raise SimulatorError(f"{num_envs} environments: at least 1 is needed")
+    if name in ("mujoco", "mujoco_warp") and find_spec("mujoco.batch") is None:
+        raise SimulatorError(f"{name} needs MuJoCo 4 and so Python 3.11 or newer; with this Python only isaac_gym runs")
     if name == "mujoco":
         from tasks.simulators import mujoco, scene
 
