@@ -113,7 +113,7 @@ def palm_near(o: StepOutcome) -> Tensor:
 def lifted(o: StepOutcome) -> Tensor:
     """Held, and how much of the way to the goal's height: paid from the first millimetre to the last.
 
-    Capped at 0.1 m, a third of the runs hung there for 5 M steps: see docs/experiments.md.
+    Capped at 0.1 m, hands stayed there: see docs/experiments.md.
     """
     way = o.goal_height - o.height + o.rise
     return holding(o) * (o.rise / way).clamp(0, 1)
