@@ -49,6 +49,21 @@ def rows(run_dir: Path) -> List[Dict[str, Any]]:
     return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.parametrize("where", [(), ("--run-dir", "runs/new")])
+def test_resume_auto_starts_anew_where_nothing_is(
+    run: Run, tiny: Tuple[object, ...], tmp_path: Path, where: Tuple[str, ...]
+) -> None:
+    """The same command line starts a job and goes on with it; and it says which of the two it does."""
+    first = run("train.py", *tiny, "--total-timesteps", 32, "--resume", "auto", *where)
+    assert first.status == 0, first.err
+    assert "nothing to resume" in first.out
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert [row["env_steps"] for row in rows(folder)] == [32]
+    again = run("train.py", *tiny, "--total-timesteps", 64, "--resume", "auto", *where)
+    assert again.status == 0 and "nothing to resume" not in again.out
+    assert [row["env_steps"] for row in rows(folder)] == [32, 64]
+
+
 def test_train_resume_and_evaluate(run: Run, tiny: Tuple[object, ...], tmp_path: Path) -> None:
     first = run("train.py", *tiny, "--total-timesteps", 64, "--run-dir", "runs/a")
     assert first.status == 0, first.err

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from isaac_stage import DOUBLE
 
 ROOT = DOUBLE.parents[1]
@@ -40,11 +39,10 @@ def test_isaac_trains_and_its_policy_is_evaluated(tmp_path: Path) -> None:
     assert len(found["per_object"]) == 6
 
 
-@pytest.mark.skipif(not list((ROOT / "checkpoints").glob("*.pt")), reason="no policy ships yet")
 def test_isaac_shipped_policy_grasps_through_the_double(tmp_path: Path) -> None:
     """Trained on MuJoCo Warp: indices, frames and units of the backend that it relies on must be the same here."""
     figures = tmp_path / "figures.json"
     options = ["--num-envs", "18", "--num_episodes", "18", "--objects", "primitives", "--json", str(figures)]
     result = command(tmp_path, "evaluate_policy.py", *options)
     assert result.returncode == 0, result.stderr
-    assert json.loads(figures.read_text())["success_rate"] >= 0.5
+    assert json.loads(figures.read_text())["success_rate"] >= 0.8
