@@ -16,8 +16,8 @@ from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet, distance
 from tasks.observations import NUM_OBS, observe
 from tasks.rewards import REWARDS, StepOutcome
-from tasks.simulators.contract import NUM_DRIVES, NUM_FINGERTIPS, Simulator
-from tasks.starts import Start, StartCfg, StartSampler
+from tasks.simulators.contract import NUM_DRIVES, NUM_FINGERTIPS, Simulator, Start
+from tasks.starts import StartCfg, StartSampler
 
 NUM_PRIVILEGED = 21
 
@@ -347,15 +347,7 @@ class GraspTask(VecTask):
             start.mass_scale, start.friction = self.simulator.mass_scale, self.simulator.friction
         self.mass_scale.copy_(torch.where(mask, start.mass_scale, self.mass_scale))
         self.friction.copy_(torch.where(mask, start.friction, self.friction))
-        self.simulator.reset(
-            mask,
-            start.joint_pos,
-            start.object_pos,
-            start.object_quat,
-            start.object_id,
-            start.mass_scale,
-            start.friction,
-        )
+        self.simulator.reset(mask, start)
 
     def _observe(self, o: StepOutcome) -> Tuple[Tensor, Tensor]:
         """Policy's and critic's view: the critic also knows the object and the reward's own quantities."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from tasks.grasp import GraspCfg, GraspTask
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import TABLE_HEIGHT
+from tasks.simulators.contract import TABLE_HEIGHT, Start
 from tasks.simulators.mujoco import MujocoSimulator
 from tasks.simulators.scene import GEOM_FIELDS, OBJECT_BODY, PhysicsCfg
 
@@ -65,11 +65,11 @@ class WatchedSimulator(MujocoSimulator):
         if self.after_step is not None:
             self.after_step()
 
-    def reset(self, mask: Tensor, *start: Tensor) -> None:  # type: ignore[override]
+    def reset(self, mask: Tensor, start: Start) -> None:
         """See `Simulator.reset`."""
         if self.before_reset is not None:
             self.before_reset(mask)
-        super().reset(mask, *start)
+        super().reset(mask, start)
 
 
 class WorldRenderer:

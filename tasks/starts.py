@@ -11,7 +11,7 @@ from torch import Tensor
 from tasks import rotations
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectTensors
-from tasks.simulators.contract import NUM_DRIVES, TABLE_HEIGHT
+from tasks.simulators.contract import NUM_DRIVES, TABLE_HEIGHT, Start
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,6 @@ class StartCfg:
     friction_low: float = 0.5
     friction_high: float = 1.2
     """Sliding friction of objects that do not know theirs, in training and evaluation."""
-
-
-@dataclass
-class Start:
-    """What `Simulator.reset` wants, (N, ...)."""
-
-    joint_pos: Tensor
-    object_pos: Tensor
-    object_quat: Tensor
-    object_id: Tensor
-    mass_scale: Tensor
-    friction: Tensor
 
 
 class StartSampler:

@@ -74,6 +74,24 @@ class SimState:
         return cls(**tensors)
 
 
+@dataclass
+class Start:
+    """The state of all worlds that `Simulator.reset` takes its rows from."""
+
+    joint_pos: Tensor
+    """(N, 24), also the new targets; coupled joints follow."""
+    object_pos: Tensor
+    """(N, 3)"""
+    object_quat: Tensor
+    """(N, 4)"""
+    object_id: Tensor
+    """(N,) int64"""
+    mass_scale: Tensor
+    """(N,) times the object's own mass and inertia."""
+    friction: Tensor
+    """(N,) sliding coefficient of the object's contacts."""
+
+
 class Simulator:
     """Base of all simulators; see the module's text for units and frames."""
 
@@ -95,22 +113,11 @@ class Simulator:
         """Holds the drives' position targets (N, 24) for `control_dt` and refreshes `state`."""
         raise NotImplementedError
 
-    def reset(
-        self,
-        mask: Tensor,
-        joint_pos: Tensor,
-        object_pos: Tensor,
-        object_quat: Tensor,
-        object_id: Tensor,
-        mass_scale: Tensor,
-        friction: Tensor,
-    ) -> None:
+    def reset(self, mask: Tensor, start: Start) -> None:
         """Puts the worlds in `mask` (N,) bool at rest in the given state and leaves the others untouched.
 
-        joint_pos (N, 24): also the new targets, coupled joints follow; object_pos (N, 3), object_quat (N, 4);
-        object_id (N,) int64; mass_scale (N,): times the object's own mass and inertia; friction (N,): sliding coefficient
-        of the object's contacts.  Rows outside the mask are ignored and may hold anything.  `state` is current afterwards;
-        contact and drive forces of reset worlds are zero until the next step.  `state.failed` is cleared in the mask.
+        Rows of `start` outside the mask are ignored and may hold anything.  `state` is current afterwards; contact and
+        drive forces of reset worlds are zero until the next step.  `state.failed` is cleared in the mask.
         """
         raise NotImplementedError
 

@@ -27,7 +27,7 @@ from torch import Tensor
 from tasks import rotations
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import NUM_DRIVES, TABLE_HEIGHT, SimState, Simulator
+from tasks.simulators.contract import NUM_DRIVES, TABLE_HEIGHT, SimState, Simulator, Start
 from tasks.simulators.errors import SimulatorError
 from tasks.simulators.isaac_gym_assets import read_drives
 from tasks.simulators.isaac_gym_preload import load_gymtorch, preload
@@ -229,7 +229,10 @@ class IsaacGymSimulator(Simulator):
         object_pos[:, 2] = torch.tensor([TABLE_HEIGHT + float(item.rest_height[0]) for item in rest]).to(self.device)
         object_quat = torch.tensor([item.rest_quat[0].tolist() for item in rest]).to(self.device)
         everywhere = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
-        self.reset(everywhere, joint_pos, object_pos, object_quat, self.state.object_id, self.mass_scale, self.friction)
+        self.reset(
+            everywhere,
+            Start(joint_pos, object_pos, object_quat, self.state.object_id, self.mass_scale, self.friction),
+        )
 
     # --------------------------------------------------------------------------------------------------- the contract
 
@@ -249,29 +252,20 @@ class IsaacGymSimulator(Simulator):
         self._refresh(("actor_root_state", "dof_state", "rigid_body_state", "net_contact_force"))
         self._read(targets)
 
-    def reset(
-        self,
-        mask: Tensor,
-        joint_pos: Tensor,
-        object_pos: Tensor,
-        object_quat: Tensor,
-        object_id: Tensor,
-        mass_scale: Tensor,
-        friction: Tensor,
-    ) -> None:
-        """See `Simulator.reset`; object_id, mass_scale and friction are ignored, each world keeps what it was built with."""
+    def reset(self, mask: Tensor, start: Start) -> None:
+        """See `Simulator.reset`; its object_id, mass_scale and friction are ignored, each world keeps what it was built with."""
         ids = mask.nonzero()[:, 0]
         if len(ids) == 0:
             return
-        state, joints = self.state, joint_pos[ids].float()
+        state, joints = self.state, start.joint_pos[ids].float()
         self._nan_resets += state.failed[ids].sum()
         all_joints = torch.cat([joints, joints[:, self._source]], dim=1)
-        quat = object_quat[ids] / object_quat[ids].norm(dim=-1, keepdim=True)
+        quat = start.object_quat[ids] / start.object_quat[ids].norm(dim=-1, keepdim=True)
 
         self._dof_set[self._dof_rows[ids], 0] = all_joints
         self._dof_set[self._dof_rows[ids], 1] = 0.0
         rows = self._object_row[ids]
-        self._root_set[rows, :3] = object_pos[ids] - self._shift[ids]
+        self._root_set[rows, :3] = start.object_pos[ids] - self._shift[ids]
         self._root_set[rows, 3:7] = quat[:, [1, 2, 3, 0]]
         self._root_set[rows, 7:] = 0.0
         self._pending.append(ids)
@@ -284,7 +278,7 @@ class IsaacGymSimulator(Simulator):
         state.fingertip_pos[ids], state.fingertip_quat[ids] = pos[:, 1:], site_quat[:, 1:]
         state.fingertip_vel[ids] = 0.0
         state.fingertip_wrench[ids] = 0.0
-        state.object_pos[ids], state.object_quat[ids] = object_pos[ids].float(), quat
+        state.object_pos[ids], state.object_quat[ids] = start.object_pos[ids].float(), quat
         state.object_vel[ids] = 0.0
         state.failed[ids] = False
 

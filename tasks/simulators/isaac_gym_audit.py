@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 import torch
 
-from tasks.simulators.contract import NUM_DRIVES, TABLE_HEIGHT
+from tasks.simulators.contract import NUM_DRIVES, TABLE_HEIGHT, Start
 from tasks.simulators.errors import SimulatorError
 from tasks.simulators.isaac_gym_assets import MOUNT, flat_hand
 from tasks.simulators.isaac_gym_preload import preload
@@ -163,7 +163,7 @@ def _reset(
     if ids is not None:
         mask[:] = False
         mask[ids] = True
-    sim.reset(mask, joints, pos, quat, sim.state.object_id, sim.mass_scale, sim.friction)
+    sim.reset(mask, Start(joints, pos, quat, sim.state.object_id, sim.mass_scale, sim.friction))
 
 
 def _rest(sim: IsaacGymSimulator) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import SimState, Simulator
+from tasks.simulators.contract import SimState, Simulator, Start
 from tasks.simulators.mujoco_state import MujocoArrays, StateReader
 from tasks.simulators.scene import BODY_FIELDS, GEOM_FIELDS, OBJECT_BITS, PhysicsCfg, build_scene
 
@@ -75,30 +75,23 @@ class MujocoSimulator(Simulator):
         self._diverged = counts
         self.state.failed |= torch.from_numpy(diverged)
 
-    def reset(
-        self,
-        mask: Tensor,
-        joint_pos: Tensor,
-        object_pos: Tensor,
-        object_quat: Tensor,
-        object_id: Tensor,
-        mass_scale: Tensor,
-        friction: Tensor,
-    ) -> None:
+    def reset(self, mask: Tensor, start: Start) -> None:
         """See `Simulator.reset`."""
         ids = mask.nonzero()[:, 0].numpy()
         if len(ids) == 0:
             return
         self._nan_resets += int((mask & self.state.failed).sum())
-        self.state.object_id[mask] = object_id[mask]
-        self._set_objects(ids, object_id[mask].numpy(), mass_scale[mask].numpy(), friction[mask].numpy())
-        joints, scene = joint_pos[mask].numpy(), self.scene
+        self.state.object_id[mask] = start.object_id[mask]
+        self._set_objects(
+            ids, start.object_id[mask].numpy(), start.mass_scale[mask].numpy(), start.friction[mask].numpy()
+        )
+        joints, scene = start.joint_pos[mask].numpy(), self.scene
         qpos = np.tile(self._first_qpos, (len(ids), 1))
         qpos[:, scene.drive_qpos] = joints
         qpos[:, scene.coupled_qpos] = joints[:, scene.coupled_source]
-        start = scene.object_qpos
-        qpos[:, start : start + 3] = object_pos[mask].numpy()
-        qpos[:, start + 3 : start + 7] = object_quat[mask].numpy()
+        address = scene.object_qpos
+        qpos[:, address : address + 3] = start.object_pos[mask].numpy()
+        qpos[:, address + 3 : address + 7] = start.object_quat[mask].numpy()
         # A reset clears the worlds' counters: keep what ran over, and do not take the fall to zero for a new divergence.
         self._reported_full -= int(self._warning_counts(_FULL)[ids].sum())
         self.batch.reset(ids, stage=int(mujoco.mjtStage.mjSTAGE_NONE))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import SimState, Simulator
+from tasks.simulators.contract import SimState, Simulator, Start
 from tasks.simulators.mujoco_state import MujocoArrays, StateReader
 from tasks.simulators.scene import BODY_FIELDS, GEOM_FIELDS, PhysicsCfg, build_scene
 
@@ -134,38 +134,30 @@ class MujocoWarpSimulator(Simulator):
             self._reader.read_forces()
             self._refresh_motion()
 
-    def reset(
-        self,
-        mask: Tensor,
-        joint_pos: Tensor,
-        object_pos: Tensor,
-        object_quat: Tensor,
-        object_id: Tensor,
-        mass_scale: Tensor,
-        friction: Tensor,
-    ) -> None:
+    def reset(self, mask: Tensor, start: Start) -> None:
         """See `Simulator.reset`."""
         self._nan_resets += (mask & self.state.failed).sum()
-        self._set_objects(mask, object_id, mass_scale, friction)
+        self._set_objects(mask, start)
         qpos, scene = self._qpos, self.scene
-        qpos[:, self._reader.drive_qpos] = joint_pos
-        qpos[:, self._coupled_qpos] = joint_pos[:, self._coupled_source]
-        qpos[:, scene.object_qpos : scene.object_qpos + 3] = object_pos
-        qpos[:, scene.object_qpos + 3 : scene.object_qpos + 7] = object_quat
+        qpos[:, self._reader.drive_qpos] = start.joint_pos
+        qpos[:, self._coupled_qpos] = start.joint_pos[:, self._coupled_source]
+        qpos[:, scene.object_qpos : scene.object_qpos + 3] = start.object_pos
+        qpos[:, scene.object_qpos + 3 : scene.object_qpos + 7] = start.object_quat
         _put(mask, self._arrays.qpos, qpos)
         _put(mask, self._arrays.qvel, 0.0)
         _put(mask, self._warmstart, 0.0)  # a world gone to NaN stays dead with the solver's old guess
         self._ctrl[:, self._reader.actuators] = torch.where(
-            mask[:, None], joint_pos, self._ctrl[:, self._reader.actuators]
+            mask[:, None], start.joint_pos, self._ctrl[:, self._reader.actuators]
         )
         _put(mask, self.state.drive_force, 0.0)
         _put(mask, self.state.fingertip_wrench, 0.0)
         with self._on_stream():
             self._refresh_motion()
 
-    def _set_objects(self, mask: Tensor, object_id: Tensor, mass_scale: Tensor, friction: Tensor) -> None:
-        _put(mask, self.state.object_id, object_id)
+    def _set_objects(self, mask: Tensor, start: Start) -> None:
+        _put(mask, self.state.object_id, start.object_id)
         object_id = self.state.object_id  # rows outside the mask may hold anything, and these index the library
+        mass_scale = start.mass_scale
         scale = {"body_mass": mass_scale, "body_inertia": mass_scale}
         scale.update(body_invweight0=1 / mass_scale, dof_invweight0=1 / mass_scale)
         for name, target in self._targets.items():
@@ -177,7 +169,7 @@ class MujocoWarpSimulator(Simulator):
         mass = self._rows["body_mass"][object_id] * mass_scale
         _put(mask, self._fields["body_subtreemass"][:, body], mass)
         _put(mask, self._fields["body_subtreemass"][:, 0], mass + self.scene.hand_mass)
-        _put(mask, self._fields["geom_friction"][:, self.scene.object_geoms, 0], friction[:, None])
+        _put(mask, self._fields["geom_friction"][:, self.scene.object_geoms, 0], start.friction[:, None])
 
     def _refresh_motion(self) -> None:
         mjw.kinematics(self.model, self.data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Dict, Optional, Tuple
 
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from tasks.hands import HandSpec, get_hand
 from tasks.objects import ObjectModel, ObjectSet, load_objects
+from tasks.simulators import contract
 from tasks.simulators.contract import TABLE_HEIGHT, Simulator
 from tasks.simulators.scene import PhysicsCfg, Scene, build_scene
 
@@ -38,23 +38,15 @@ def scene_alone(index: int) -> Scene:
     return build_scene(HAND, ObjectSet.of("alone", [some_objects().objects[index]]), PHYSICS, for_c=True)
 
 
-@dataclass
-class Start:
-    """Arguments of `Simulator.reset`, (N, ...)."""
-
-    joint_pos: Tensor
-    object_pos: Tensor
-    object_quat: Tensor
-    object_id: Tensor
-    mass_scale: Tensor
-    friction: Tensor
+class Start(contract.Start):
+    """For all worlds, on any device."""
 
     def into(self, sim: Simulator, mask: Optional[Tensor] = None) -> None:
         """Resets the worlds of the mask, or all."""
         everywhere = torch.ones(sim.num_envs, dtype=torch.bool, device=sim.device)
         sim.reset(
             everywhere if mask is None else mask,
-            **{name: value.to(sim.device) for name, value in self.__dict__.items()},
+            contract.Start(**{name: value.to(sim.device) for name, value in self.__dict__.items()}),
         )
 
 

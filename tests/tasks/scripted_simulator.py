@@ -8,7 +8,7 @@ from typing import Callable, List, Optional
 import torch
 from torch import Tensor
 
-from tasks.simulators.contract import SimState, Simulator
+from tasks.simulators.contract import SimState, Simulator, Start
 
 
 class ScriptedSimulator(Simulator):
@@ -36,25 +36,16 @@ class ScriptedSimulator(Simulator):
         if self.after_step is not None:
             self.after_step(self)
 
-    def reset(
-        self,
-        mask: Tensor,
-        joint_pos: Tensor,
-        object_pos: Tensor,
-        object_quat: Tensor,
-        object_id: Tensor,
-        mass_scale: Tensor,
-        friction: Tensor,
-    ) -> None:
+    def reset(self, mask: Tensor, start: Start) -> None:
         self.masks.append(mask.clone())
-        new = {"joint_pos": joint_pos, "object_pos": object_pos, "object_quat": object_quat, "object_id": object_id}
+        new = {name: getattr(start, name) for name in ("joint_pos", "object_pos", "object_quat", "object_id")}
         for f in fields(SimState):
             old = getattr(self.state, f.name)
             level = torch.eye(4)[0] if f.name.endswith("_quat") else torch.zeros((), dtype=old.dtype)
             value = new.get(f.name, level)
             old.copy_(torch.where(mask.view(-1, *[1] * (old.dim() - 1)), value, old))
-        self.mass_scale.copy_(torch.where(mask, mass_scale, self.mass_scale))
-        self.friction.copy_(torch.where(mask, friction, self.friction))
+        self.mass_scale.copy_(torch.where(mask, start.mass_scale, self.mass_scale))
+        self.friction.copy_(torch.where(mask, start.friction, self.friction))
         self._place_hand()
 
     def _place_hand(self) -> None:

@@ -14,8 +14,8 @@ from plain_mujoco import HAND, plain_qpos, scene_alone, some_objects
 from scipy.spatial.transform import Rotation
 
 from tasks.objects import ObjectTensors
-from tasks.simulators.contract import TABLE_HEIGHT
-from tasks.starts import Start, StartCfg, StartSampler
+from tasks.simulators.contract import TABLE_HEIGHT, Start
+from tasks.starts import StartCfg, StartSampler
 
 PREGRASP = StartCfg(pregrasp_fraction=1.0)
 

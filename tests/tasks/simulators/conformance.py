@@ -22,6 +22,7 @@ from tasks import rotations
 from tasks.hands import HandSpec, get_hand
 from tasks.objects import ObjectModel, ObjectSet
 from tasks.objects.build import build
+from tasks.simulators import contract
 from tasks.simulators.contract import TABLE_HEIGHT, SimState, Simulator
 
 GRAVITY = 9.81
@@ -65,20 +66,12 @@ class Bench:
         return self.make(ObjectSet.of("conformance", list(objects or (CUBE, LOADED))), num_envs)
 
 
-@dataclass
-class Start:
-    """Arguments of `reset` for all worlds; change what a check is about."""
-
-    joint_pos: Tensor
-    object_pos: Tensor
-    object_quat: Tensor
-    object_id: Tensor
-    mass_scale: Tensor
-    friction: Tensor
+class Start(contract.Start):
+    """For all worlds; change what a check is about."""
 
     def into(self, sim: Simulator, mask: Optional[Tensor] = None) -> None:
         everywhere = torch.ones(sim.num_envs, dtype=torch.bool, device=sim.device)
-        sim.reset(everywhere if mask is None else mask, **{f.name: getattr(self, f.name) for f in fields(self)})
+        sim.reset(everywhere if mask is None else mask, self)
 
 
 def start(sim: Simulator, num_objects: int = 2) -> Start:

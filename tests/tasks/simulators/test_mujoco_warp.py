@@ -20,6 +20,7 @@ from torch import Tensor
 from ppo_grasp.graphs import CapturedFunction, side_stream
 from tasks.grasp import GraspTask
 from tasks.objects import ObjectSet
+from tasks.simulators import contract
 from tasks.simulators import mujoco_warp as backend
 from tasks.simulators.contract import SimState
 from tasks.simulators.mujoco_warp import MujocoWarpSimulator
@@ -196,7 +197,7 @@ def test_warp_objects_change_under_replay() -> None:
         targets = given["joint_pos"].clone()
 
         def reset_and_step() -> None:
-            sim.reset(mask, **given)
+            sim.reset(mask, contract.Start(**given))
             sim.step(targets)
 
         captured = CapturedFunction(reset_and_step, context=sim.capture)
