@@ -42,7 +42,7 @@ class TrainerCfg:
     graphs: bool = True
     """Whether to replay rollout and update as CUDA graphs, where the device and the task can."""
     compile: bool = False
-    """Whether to run the losses through torch.compile: a slow start, then fewer and larger kernels."""
+    """Whether to run the task's tensor code and the losses through torch.compile: a slow start, then fewer and larger kernels."""
     amp: bool = False
     """Whether the learner's networks run in bfloat16."""
     profile: bool = False
@@ -95,6 +95,8 @@ class Trainer:
         }
         self.cfg = cfg = replace(cfg, network=replace(cfg.network, **sizes))
         self.task = task
+        if cfg.compile:
+            task.compile()
         self.run_dir = Path(run_dir)
         self.evaluate = evaluate
         self.device = torch.device(task.device)

@@ -53,6 +53,9 @@ class VecTask:
         """Advances every environment by one control step; action (N, num_actions), nominally within [-1, 1]."""
         raise NotImplementedError
 
+    def compile(self) -> None:
+        """Lets torch.compile fuse what `step` does with tensors; called before the first `reset`, if at all."""
+
     def capture(self) -> AbstractContextManager:
         """Entered inside `torch.cuda.graph` around what is recorded, for simulators that must know of it."""
         return nullcontext()

@@ -20,6 +20,7 @@ from tasks.simulators.contract import NUM_DRIVES, NUM_FINGERTIPS, Simulator, Sta
 from tasks.starts import StartCfg, StartSampler
 
 NUM_PRIVILEGED = 21
+COMPILE: Dict[str, Any] = {"fullgraph": True, "dynamic": False}
 
 
 @dataclass(frozen=True)
@@ -167,37 +168,32 @@ class GraspTask(VecTask):
         """See `VecTask.reset`; training worlds start at random times of their episodes, so that they do not end at once."""
         everywhere = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         self.counted.zero_()
-        self._begin(everywhere)
+        start = self._draw_start()
+        self.simulator.reset(everywhere, start)
+        seen = self._begin(everywhere, start)
         if self.evaluation:
             self._turn += self.num_envs
         else:
             self.time.copy_(torch.randint_like(self.time, self.cfg.episode_steps))
-        return self._observe(self._measure())
+        return seen
 
     def step(self, action: Tensor) -> Step:
         """See `VecTask.step`."""
         action = action.clamp(-1, 1)
         self._move_targets(action)
         self.simulator.step(self.targets)
-        self.time += 1
-        self.env_steps += self.num_envs
-
-        outcome = self._measure(action)
-        failed = self.simulator.state.failed
-        terminated = outcome.dropped | failed
-        truncated = (self.time >= self.cfg.episode_steps) & ~terminated
-        reward = torch.where(failed, torch.zeros_like(outcome.rise), self._reward(outcome))
-        self._remember(outcome, reward)
+        reward, terminated, truncated, final_critic_obs, start = self._conclude(action)
         ended = terminated | truncated
-        self._report(ended, terminated, outcome)
-
-        self.previous_action.copy_(action)
-        _, final_critic_obs = self._observe(outcome)
-        final_critic_obs = torch.nan_to_num(final_critic_obs)  # of a diverged world: terminated, so of no weight
-        self._begin(ended)
-        after = self._measure()
-        obs, critic_obs = self._observe(after)
+        self.simulator.reset(ended, start)
+        obs, critic_obs = self._begin(ended, start)
         return Step(obs, critic_obs, reward, terminated, truncated, final_critic_obs)
+
+    def compile(self) -> None:
+        """See `VecTask.compile`."""
+        self._move_targets = torch.compile(self._move_targets, **COMPILE)  # type: ignore[method-assign]
+        self._conclude = torch.compile(self._conclude, **COMPILE)  # type: ignore[method-assign]
+        self._begin = torch.compile(self._begin, **COMPILE)  # type: ignore[method-assign]
+        self.simulator.compile()
 
     def capture(self) -> AbstractContextManager:
         """See `VecTask.capture`."""
@@ -216,7 +212,24 @@ class GraspTask(VecTask):
         self.env_steps.copy_(state["env_steps"])
         self.curriculum.load_state_dict(state)
 
-    # Within a step.
+    # Within a step: what happens between two calls of the simulator is one function of tensors, fit for torch.compile.
+
+    def _conclude(self, action: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor, Start]:
+        """Judges the step: reward, terminated, truncated, the critic's view of it, and starts for those that ended."""
+        self.time += 1
+        self.env_steps += self.num_envs
+        outcome = self._measure(action, self._surface_distances())
+        failed = self.simulator.state.failed
+        terminated = outcome.dropped | failed
+        truncated = (self.time >= self.cfg.episode_steps) & ~terminated
+        reward = torch.where(failed, torch.zeros_like(outcome.rise), self._reward(outcome))
+        self._remember(outcome, reward)
+        ended = terminated | truncated
+        self._report(ended, terminated, outcome)
+        self.previous_action.copy_(action)
+        _, final_critic_obs = self._observe(outcome)
+        final_critic_obs = torch.nan_to_num(final_critic_obs)  # of a diverged world: terminated, so of no weight
+        return reward, terminated, truncated, final_critic_obs, self._draw_start()
 
     def _move_targets(self, action: Tensor) -> None:
         """Base: the target moves, on a leash, within reach.  Fingers: absolute, smoothed."""
@@ -239,9 +252,9 @@ class GraspTask(VecTask):
         gaps[:, :NUM_FINGERTIPS] -= self._tip_radius
         return gaps.clamp(min=0)
 
-    def _measure(self, action: Tensor | None = None) -> StepOutcome:
+    def _measure(self, action: Tensor, gaps: Tensor) -> StepOutcome:
+        """action (N, 24), gaps (N, 6) from `_surface_distances`"""
         s, cfg = self.simulator.state, self.cfg
-        gaps = self._surface_distances()
         goal_distance = (s.object_pos - self.goal_pos).norm(dim=-1)
         off = (s.object_pos[:, :2].abs() > cfg.table_half_side).any(-1) | (s.object_pos[:, 2] > 1.0)
         return StepOutcome(
@@ -256,7 +269,7 @@ class GraspTask(VecTask):
             at_goal=goal_distance < cfg.success_radius,
             object_speed=s.object_vel[:, :3].norm(dim=-1),
             dropped=off,
-            action=self.previous_action if action is None else action,
+            action=action,
             previous_action=self.previous_action,
             phase=(self.env_steps / 10_000_000).clamp(max=1),
         )
@@ -321,16 +334,23 @@ class GraspTask(VecTask):
             return ids % len(self.objects)
         return self.curriculum.draw(self.num_envs, self.env_steps)
 
-    def _begin(self, mask: Tensor) -> None:
-        """Starts new episodes in the worlds of the mask."""
+    def _draw_start(self) -> Start:
+        """For all worlds; those whose episode goes on ignore theirs."""
         start = self.starts.draw(self._next_objects())
-        self._place(mask, start)
+        if not self.simulator.swaps_objects:  # it keeps what it was built with
+            start.mass_scale, start.friction = self.simulator.mass_scale, self.simulator.friction
+        return start
+
+    def _begin(self, mask: Tensor, start: Start) -> Tuple[Tensor, Tensor]:
+        """New episodes in the worlds of the mask, which the simulator has reset; what policy and critic see now."""
 
         def put(target: Tensor, value: Tensor | float | bool) -> None:
             if not isinstance(value, Tensor):
                 value = torch.full((), value, dtype=target.dtype, device=self.device)
             target.copy_(torch.where(mask.view(-1, *[1] * (target.dim() - 1)), value, target))
 
+        put(self.mass_scale, start.mass_scale)
+        put(self.friction, start.friction)
         rest = start.object_pos
         put(self.goal_pos, rest + self._lift)
         put(self.goal_quat, start.object_quat)
@@ -340,14 +360,9 @@ class GraspTask(VecTask):
             put(tensor, 0)
         for tensor in (self.episode_return, self.recent_force, self.ever, self.touched):
             put(tensor, 0)
-        put(self.best_distance, self._surface_distances())
-
-    def _place(self, mask: Tensor, start: Start) -> None:
-        if not self.simulator.swaps_objects:  # it keeps what it was built with
-            start.mass_scale, start.friction = self.simulator.mass_scale, self.simulator.friction
-        self.mass_scale.copy_(torch.where(mask, start.mass_scale, self.mass_scale))
-        self.friction.copy_(torch.where(mask, start.friction, self.friction))
-        self.simulator.reset(mask, start)
+        gaps = self._surface_distances()
+        put(self.best_distance, gaps)
+        return self._observe(self._measure(self.previous_action, gaps))
 
     def _observe(self, o: StepOutcome) -> Tuple[Tensor, Tensor]:
         """Policy's and critic's view: the critic also knows the object and the reward's own quantities."""

@@ -121,6 +121,9 @@ class Simulator:
         """
         raise NotImplementedError
 
+    def compile(self) -> None:
+        """Lets torch.compile fuse what `step` and `reset` do with tensors, if that is worth it."""
+
     def capture(self) -> AbstractContextManager:
         """Entered inside `torch.cuda.graph` around what is recorded."""
         return nullcontext()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from contextlib import contextmanager
-from typing import Dict, Iterator
+from typing import Any, Dict, Iterator
 
 import mujoco_warp as mjw
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import SimState, Simulator, Start
+from tasks.simulators.contract import NUM_DRIVES, SimState, Simulator, Start
 from tasks.simulators.mujoco_state import MujocoArrays, StateReader
 from tasks.simulators.scene import BODY_FIELDS, GEOM_FIELDS, PhysicsCfg, build_scene
 
@@ -92,10 +92,13 @@ class MujocoWarpSimulator(Simulator):
         dof = self.scene.object_dof
         self._targets["dof_invweight0"] = self._fields["dof_invweight0"][:, dof : dof + 6]
         self._rows["dof_invweight0"] = rows(self.scene.dof_invweight0, self._targets["dof_invweight0"])
-        device = self.device
-        self._coupled_qpos = torch.as_tensor(self.scene.coupled_qpos, device=device)
-        self._coupled_source = torch.as_tensor(self.scene.coupled_source, device=device)
-        self._qpos = torch.zeros_like(self._arrays.qpos)
+        # Which column of drives, object position and object quaternion each coordinate gets.
+        source = torch.empty(self._arrays.qpos.shape[1], dtype=torch.int64)
+        source[self.scene.drive_qpos] = torch.arange(NUM_DRIVES)
+        source[self.scene.coupled_qpos] = torch.as_tensor(self.scene.coupled_source)
+        source[self.scene.object_qpos : self.scene.object_qpos + 7] = NUM_DRIVES + torch.arange(7)
+        self._qpos_source = source.to(self.device)
+        self._drive_of_actuator = self._reader.actuators.argsort()
 
     def _torch_stream(self) -> wp.Stream:
         """Torch's current stream as Warp's, always the same object: Warp finds a recording by the object, not by its handle."""
@@ -126,7 +129,7 @@ class MujocoWarpSimulator(Simulator):
 
     def step(self, targets: Tensor) -> None:
         """See `Simulator.step`."""
-        self._ctrl[:, self._reader.actuators] = targets
+        self._ctrl.copy_(targets[:, self._drive_of_actuator])
         with self._on_stream():
             for _ in range(self.substeps):
                 mjw.step(self.model, self.data)
@@ -136,23 +139,28 @@ class MujocoWarpSimulator(Simulator):
 
     def reset(self, mask: Tensor, start: Start) -> None:
         """See `Simulator.reset`."""
+        self._write_start(mask, start)
+        with self._on_stream():
+            self._refresh_motion()
+
+    def compile(self) -> None:
+        """See `Simulator.compile`."""
+        options: Dict[str, Any] = {"fullgraph": True, "dynamic": False}
+        self._write_start = torch.compile(self._write_start, **options)  # type: ignore[method-assign]
+        self._reader.read_forces = torch.compile(self._reader.read_forces, **options)  # type: ignore[method-assign]
+        self._reader.read_motion = torch.compile(self._reader.read_motion, **options)  # type: ignore[method-assign]
+
+    def _write_start(self, mask: Tensor, start: Start) -> None:
+        """Model rows, coordinates and targets of the masked worlds."""
         self._nan_resets += (mask & self.state.failed).sum()
         self._set_objects(mask, start)
-        qpos, scene = self._qpos, self.scene
-        qpos[:, self._reader.drive_qpos] = start.joint_pos
-        qpos[:, self._coupled_qpos] = start.joint_pos[:, self._coupled_source]
-        qpos[:, scene.object_qpos : scene.object_qpos + 3] = start.object_pos
-        qpos[:, scene.object_qpos + 3 : scene.object_qpos + 7] = start.object_quat
+        qpos = torch.cat([start.joint_pos, start.object_pos, start.object_quat], dim=-1)[:, self._qpos_source]
         _put(mask, self._arrays.qpos, qpos)
         _put(mask, self._arrays.qvel, 0.0)
         _put(mask, self._warmstart, 0.0)  # a world gone to NaN stays dead with the solver's old guess
-        self._ctrl[:, self._reader.actuators] = torch.where(
-            mask[:, None], start.joint_pos, self._ctrl[:, self._reader.actuators]
-        )
+        _put(mask, self._ctrl, start.joint_pos[:, self._drive_of_actuator])
         _put(mask, self.state.drive_force, 0.0)
         _put(mask, self.state.fingertip_wrench, 0.0)
-        with self._on_stream():
-            self._refresh_motion()
 
     def _set_objects(self, mask: Tensor, start: Start) -> None:
         _put(mask, self.state.object_id, start.object_id)
