@@ -44,6 +44,7 @@ class MujocoWarpSimulator(Simulator):
         self.capturable = self.device.type == "cuda"
         self.scene = build_scene(hand, objects, physics)
         wp.config.log_level = wp.LOG_WARNING
+        wp.config.cuda_output = "cubin"  # else a newer driver looks for PTX, which `compile_kernels` does not write
         wp.init()
         self._streams: Dict[int, wp.Stream] = {}
         self._wp_device = wp.device_from_torch(self.device)

@@ -51,6 +51,8 @@ class PhysicsCfg:
     multiccd: bool = False
     """Whether hull contacts have several points."""
     ccd_iterations: int = 20
+    tolerance: float = 1e-6
+    """At which the solver leaves off; MuJoCo Warp takes nothing smaller.  MuJoCo C keeps its own, 1e-8."""
 
     @property
     def control_dt(self) -> float:
@@ -92,7 +94,7 @@ def build_scene(hand: HandSpec, objects: ObjectSet, physics: PhysicsCfg, for_c: 
     """
     if for_c:
         limits = max(physics.iterations, C_ITERATIONS), max(physics.ls_iterations, C_ITERATIONS)
-        physics = replace(physics, iterations=limits[0], ls_iterations=limits[1])
+        physics = replace(physics, iterations=limits[0], ls_iterations=limits[1], tolerance=1e-8)
     spec = mujoco.MjSpec.from_file(str(hand.mjcf))
     _set_options(spec, physics)
     contact = {
@@ -157,7 +159,7 @@ def _set_options(spec: mujoco.MjSpec, physics: PhysicsCfg) -> None:
     ]
     option.impratio = physics.impratio
     option.iterations, option.ls_iterations = physics.iterations, physics.ls_iterations
-    option.ccd_iterations = physics.ccd_iterations
+    option.ccd_iterations, option.tolerance = physics.ccd_iterations, physics.tolerance
     if not physics.multiccd:
         option.disableflags |= mujoco.mjtDisableBit.mjDSBL_MULTICCD
 
