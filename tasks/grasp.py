@@ -322,7 +322,7 @@ class GraspTask(VecTask):
         }
         for name, value in new.items():
             old = getattr(self.record, name)
-            old.copy_(torch.where(counts, value, old))
+            torch.where(counts, value, old, out=old)
         self.counted |= ended
 
     def _next_objects(self) -> Tensor:
@@ -344,10 +344,8 @@ class GraspTask(VecTask):
     def _begin(self, mask: Tensor, start: Start) -> Tuple[Tensor, Tensor]:
         """New episodes in the worlds of the mask, which the simulator has reset; what policy and critic see now."""
 
-        def put(target: Tensor, value: Tensor | float | bool) -> None:
-            if not isinstance(value, Tensor):
-                value = torch.full((), value, dtype=target.dtype, device=self.device)
-            target.copy_(torch.where(mask.view(-1, *[1] * (target.dim() - 1)), value, target))
+        def put(target: Tensor, value: Tensor) -> None:
+            torch.where(mask.view(-1, *[1] * (target.dim() - 1)), value, target, out=target)
 
         put(self.mass_scale, start.mass_scale)
         put(self.friction, start.friction)
@@ -356,10 +354,10 @@ class GraspTask(VecTask):
         put(self.goal_quat, start.object_quat)
         put(self.rest_height, rest[:, 2])
         put(self.targets, start.joint_pos)
-        for tensor in (self.previous_action, self.time, self.steps_at_goal, self.max_rise):
-            put(tensor, 0)
-        for tensor in (self.episode_return, self.recent_force, self.ever, self.touched):
-            put(tensor, 0)
+        for tensor in (self.time, self.steps_at_goal, self.max_rise, self.episode_return, self.ever, self.touched):
+            tensor.masked_fill_(mask, 0)
+        for tensor in (self.previous_action, self.recent_force):
+            tensor.masked_fill_(mask[:, None], 0)
         gaps = self._surface_distances()
         put(self.best_distance, gaps)
         return self._observe(self._measure(self.previous_action, gaps))

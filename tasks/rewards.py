@@ -6,6 +6,7 @@ Lengths in metres, forces in newtons, all tensors (N,) unless said otherwise.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Callable, Dict, Tuple
 
 import torch
@@ -43,6 +44,11 @@ class StepOutcome:
     previous_action: Tensor
     phase: Tensor
     """() from 0 to 1 over the first 10 M environment steps."""
+
+    @cached_property
+    def at_object(self) -> Tensor:
+        """(N,) 1 where palm and fingertips are at the object, else 0; six terms ask for it."""
+        return ((self.tip_distance.sum(-1) < 0.10) & (self.palm_distance < 0.05)).float()
 
 
 Term = Callable[[StepOutcome], Tensor]
@@ -92,7 +98,7 @@ def recipe_dropped(o: StepOutcome) -> Tensor:
 
 def holding(o: StepOutcome) -> Tensor:
     """1 where palm and fingertips are at the object: the gate that keeps batting and flinging worthless."""
-    return ((o.tip_distance.sum(-1) < 0.10) & (o.palm_distance < 0.05)).float()
+    return o.at_object
 
 
 def reach_progress(o: StepOutcome) -> Tensor:
@@ -175,7 +181,7 @@ def default(o: StepOutcome) -> Tensor:
     """What trains fastest to the highest success: see docs/experiments.md for what each term is worth."""
     total = torch.zeros_like(o.rise)
     for weight, term in DEFAULT_TERMS:
-        total = total + weight * term(o)
+        total = torch.add(total, term(o), alpha=weight)
     return total
 
 

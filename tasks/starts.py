@@ -11,7 +11,7 @@ from torch import Tensor
 from tasks import rotations
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectTensors
-from tasks.simulators.contract import NUM_DRIVES, TABLE_HEIGHT, Start
+from tasks.simulators.contract import TABLE_HEIGHT, Start
 
 
 @dataclass(frozen=True)
@@ -52,31 +52,29 @@ class StartSampler:
         self.open_pose, self.pregrasp_pose = fingers(hand.open_pose), fingers(hand.pregrasp_pose)
         self.palm_centre = torch.tensor(hand.palm_centre, device=device)
         self._pose_edges = objects.rest_prob.cumsum(-1)
+        above = torch.stack([objects.rest_height, objects.rest_top], dim=-1) + TABLE_HEIGHT
+        self._rest = torch.cat([above, objects.rest_quat], dim=-1)
+        """(V, S, 6) of each stable pose: height of the origin and of the top above the ground, quaternion."""
+        self._above = -self.palm_centre[:2]
+        self._open = torch.cat([torch.zeros(3, device=device), self.open_pose])
 
     def draw(self, object_id: Tensor) -> Start:
         """object_id (N,)"""
         cfg, device, count = self.cfg, object_id.device, len(object_id)
-        uniform = torch.rand(count, 8, device=device)
-        pose = self._rest_pose(object_id, uniform[:, 0])
-        row = object_id, pose
-        top = TABLE_HEIGHT + self.objects.rest_top[row]
-        yaw = (2 * uniform[:, 1] - 1) * torch.pi
-        object_quat = rotations.multiply(rotations.about_z(yaw), self.objects.rest_quat[row])
-        xy = (2 * uniform[:, 2:4] - 1) * cfg.object_spread
-        object_pos = torch.cat([xy, TABLE_HEIGHT + self.objects.rest_height[row][:, None]], dim=-1)
-
-        joint_pos = torch.zeros(count, NUM_DRIVES, device=device)
-        joint_pos[:, 0] = -self.palm_centre[0]
-        joint_pos[:, 1] = -self.palm_centre[1]
-        joint_pos[:, 2] = torch.maximum(top + cfg.clearance, torch.full_like(top, TABLE_HEIGHT + cfg.min_height))
-        joint_pos[:, 6:] = self.open_pose
+        uniform = torch.rand(count, 9, device=device)
+        around = 2 * uniform - 1  # the same numbers, between -1 and 1
+        rest = self._rest[object_id, self._rest_pose(object_id, uniform[:, 0])]
+        height, top, rest_quat = rest[:, 0:1], rest[:, 1:2], rest[:, 2:6]
+        object_quat = rotations.multiply(rotations.about_z(torch.pi * around[:, 1]), rest_quat)
+        object_pos = torch.cat([cfg.object_spread * around[:, 2:4], height], dim=-1)
+        high = (top + cfg.clearance).clamp(min=TABLE_HEIGHT + cfg.min_height)
+        joint_pos = torch.cat([self._above.expand(count, 2), high, self._open.expand(count, -1)], dim=-1)
         mass_scale = torch.ones(count, device=device)
         if not self.evaluation:
-            close = self._pregrasp(object_pos, top, uniform[:, 4:6])
-            chosen = uniform[:, 6] < cfg.pregrasp_fraction
-            joint_pos = torch.where(chosen[:, None], close, joint_pos)
-            mass_scale = cfg.mass_scale ** (2 * uniform[:, 7] - 1)
-        drawn = cfg.friction_low + (cfg.friction_high - cfg.friction_low) * torch.rand(count, device=device)
+            close = self._pregrasp(object_pos, top, cfg.pregrasp_yaw * around[:, 4:5], uniform[:, 5:6])
+            joint_pos = torch.where(uniform[:, 6:7] < cfg.pregrasp_fraction, close, joint_pos)
+            mass_scale = cfg.mass_scale ** around[:, 7]
+        drawn = cfg.friction_low + (cfg.friction_high - cfg.friction_low) * uniform[:, 8]
         known = self.objects.friction[object_id]
         friction = torch.where(torch.isnan(known), drawn, known)
         return Start(joint_pos, object_pos, object_quat, object_id, mass_scale, friction)
@@ -86,15 +84,14 @@ class StartSampler:
         edges = self._pose_edges[object_id]
         return (uniform[:, None] * edges[:, -1:] >= edges).sum(-1).clamp(max=edges.shape[1] - 1)
 
-    def _pregrasp(self, object_pos: Tensor, top: Tensor, uniform: Tensor) -> Tensor:
-        """Palm down, its centre over the object, fingers bent, thumb opposed; (N, 24)."""
+    def _pregrasp(self, object_pos: Tensor, top: Tensor, yaw: Tensor, uniform: Tensor) -> Tensor:
+        """Palm down, its centre over the object, fingers bent, thumb opposed, (N, 24); top, yaw, uniform: (N, 1)."""
         cfg, count = self.cfg, len(top)
-        yaw = (2 * uniform[:, 0] - 1) * cfg.pregrasp_yaw
-        centre = rotations.rotate(rotations.about_z(yaw), self.palm_centre.expand(count, 3))
-        joint_pos = torch.zeros(count, NUM_DRIVES, device=top.device)
+        cos, sin = torch.cos(yaw), torch.sin(yaw)
+        x, y = self.palm_centre[0], self.palm_centre[1]
+        centre = torch.cat([x * cos - y * sin, x * sin + y * cos], dim=-1)
         miss = cfg.pregrasp_spread * torch.randn(count, 2, device=top.device)
-        joint_pos[:, :2] = object_pos[:, :2] - centre[:, :2] + miss
-        joint_pos[:, 2] = top + cfg.pregrasp_clearance + 0.03 * uniform[:, 1]
-        joint_pos[:, 5] = yaw
-        joint_pos[:, 6:] = self.pregrasp_pose
-        return joint_pos
+        place = object_pos[:, :2] - centre + miss
+        height = top + cfg.pregrasp_clearance + 0.03 * uniform
+        level = torch.zeros(count, 2, device=top.device)
+        return torch.cat([place, height, level, yaw, self.pregrasp_pose.expand(count, -1)], dim=-1)

@@ -61,15 +61,11 @@ def distance(faces: Tensor, points: Tensor) -> Tensor:
 
     The least over the parts of the greatest over a part's faces of n . x - d.  Outside, exact where the nearest point lies
     in a face and a lower bound where it lies on an edge or a corner.  Inside one part, exact; where parts overlap, the depth
-    is understated.  Fixed shapes, no host work; the largest intermediate is (N, F, M).
+    is understated.  Fixed shapes, no host work; the largest intermediate is (N, P F, M).
     """
-    turned = points.transpose(1, 2)
-    result: Optional[Tensor] = None
-    for p in range(faces.shape[1]):
-        gap = torch.baddbmm(faces[:, p, :, 3:], faces[:, p, :, :3], turned, beta=-1.0).amax(dim=1)
-        result = gap if result is None else torch.minimum(result, gap)
-    assert result is not None
-    return result
+    all_faces = faces.flatten(1, 2)
+    gaps = torch.baddbmm(all_faces[..., 3:], all_faces[..., :3], points.transpose(1, 2), beta=-1.0)
+    return gaps.unflatten(1, faces.shape[1:3]).amax(dim=2).amin(dim=1)
 
 
 @dataclass(frozen=True)

@@ -55,9 +55,8 @@ class StateReader:
         self.drive_qpos, self.drive_dof = index(scene.drive_qpos), index(scene.drive_dof)
         self.tips, self.tip_sites = index(tips), index(tip_sites)
         self.root = int(model.body_rootid[palm])
-        self.palm, self.palm_site = palm, palm_site
-        self.tip_site_quat = constant(model.site_quat[tip_sites])
-        self.palm_site_quat = constant(model.site_quat[palm_site])
+        self.palm_site, self.tips_and_palm = palm_site, index([*tips, palm])
+        self.site_quat = constant(model.site_quat[[*tip_sites, palm_site]])
 
     def read_forces(self) -> None:
         """Drive forces, and contact wrenches moved from the hand's centre of mass to the fingertips."""
@@ -74,11 +73,12 @@ class StateReader:
         a, s = self.arrays, self.state
         s.joint_pos.copy_(a.qpos[:, self.drive_qpos])
         s.joint_vel.copy_(a.qvel[:, self.drive_dof])
+        quats = rotations.multiply(a.xquat[:, self.tips_and_palm].float(), self.site_quat)
         s.palm_pos.copy_(a.site_xpos[:, self.palm_site])
-        s.palm_quat.copy_(rotations.multiply(a.xquat[:, self.palm].float(), self.palm_site_quat))
+        s.palm_quat.copy_(quats[:, -1])
         tip_pos = a.site_xpos[:, self.tip_sites]
         s.fingertip_pos.copy_(tip_pos)
-        s.fingertip_quat.copy_(rotations.multiply(a.xquat[:, self.tips].float(), self.tip_site_quat))
+        s.fingertip_quat.copy_(quats[:, :-1])
         spatial = a.cvel[:, self.tips]  # angular, linear; about the centre of mass of the hand
         angular = spatial[..., :3]
         arm = tip_pos - a.subtree_com[:, self.root, None]

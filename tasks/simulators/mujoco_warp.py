@@ -210,6 +210,7 @@ def _like(values: Tensor, rows: Tensor) -> Tensor:
 
 def _put(mask: Tensor, target: Tensor, values: Tensor | float) -> None:
     """Writes the masked worlds' rows in place; no shape depends on how many there are."""
-    if not isinstance(values, Tensor):
-        values = torch.full((), values, dtype=target.dtype, device=target.device)
-    target.copy_(torch.where(_like(mask, target), values, target))
+    if isinstance(values, Tensor):
+        target.copy_(torch.where(_like(mask, target), values, target))
+    else:
+        target.masked_fill_(_like(mask, target), values)

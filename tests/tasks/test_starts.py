@@ -134,6 +134,6 @@ def test_evaluation_start_touches_nothing() -> None:
 @pytest.mark.parametrize("other", ["object", "table"])
 def test_pregrasp_starts_inside_nothing(other: str) -> None:
     """The bent hand is sunk less than 2 mm into object or table in more than 95 % of the starts."""
-    depth = sunk(drawn(torch.arange(5).repeat(60)))[other]
+    depth = sunk(drawn(torch.arange(5).repeat(300)))[other]  # 3.3 % are, give or take 0.5 of them by chance
     share = (depth < 0.002).mean()
     assert share > 0.95, f"{1 - share:.0%} are deeper than 2 mm in the {other}, the deepest {depth.max() * 1000:.1f} mm"
