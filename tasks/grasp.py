@@ -16,11 +16,10 @@ from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet, distance
 from tasks.observations import NUM_OBS, observe
 from tasks.rewards import REWARDS, StepOutcome
-from tasks.simulators.contract import NUM_DRIVES, NUM_FINGERTIPS, Simulator, Start
+from tasks.simulators.contract import COMPILE_OPTIONS, NUM_DRIVES, NUM_FINGERTIPS, Simulator, Start
 from tasks.starts import StartCfg, StartSampler
 
 NUM_PRIVILEGED = 21
-COMPILE: Dict[str, Any] = {"fullgraph": True, "dynamic": False}
 
 
 @dataclass(frozen=True)
@@ -190,9 +189,9 @@ class GraspTask(VecTask):
 
     def compile(self) -> None:
         """See `VecTask.compile`."""
-        self._move_targets = torch.compile(self._move_targets, **COMPILE)  # type: ignore[method-assign]
-        self._conclude = torch.compile(self._conclude, **COMPILE)  # type: ignore[method-assign]
-        self._begin = torch.compile(self._begin, **COMPILE)  # type: ignore[method-assign]
+        self._move_targets = torch.compile(self._move_targets, **COMPILE_OPTIONS)  # type: ignore[method-assign]
+        self._conclude = torch.compile(self._conclude, **COMPILE_OPTIONS)  # type: ignore[method-assign]
+        self._begin = torch.compile(self._begin, **COMPILE_OPTIONS)  # type: ignore[method-assign]
         self.simulator.compile()
 
     def capture(self) -> AbstractContextManager:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
-from typing import Dict
+from typing import Any, Dict
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from torch import Tensor
 TABLE_HEIGHT = 0.05
 """Height of the table's top above the ground, m."""
 
+COMPILE_OPTIONS: Dict[str, Any] = {"fullgraph": True, "dynamic": False}
+"""For torch.compile: shapes never change, and whatever splits the graph is a mistake."""
 NUM_DRIVES = 24
 NUM_FINGERTIPS = 5
 

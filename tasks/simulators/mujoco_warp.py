@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator
+from typing import Dict, Iterator
 
 import mujoco_warp as mjw
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import NUM_DRIVES, SimState, Simulator, Start
+from tasks.simulators.contract import COMPILE_OPTIONS, NUM_DRIVES, SimState, Simulator, Start
 from tasks.simulators.mujoco_state import MujocoArrays, StateReader
 from tasks.simulators.scene import BODY_FIELDS, GEOM_FIELDS, PhysicsCfg, build_scene
 
@@ -146,10 +146,9 @@ class MujocoWarpSimulator(Simulator):
 
     def compile(self) -> None:
         """See `Simulator.compile`."""
-        options: Dict[str, Any] = {"fullgraph": True, "dynamic": False}
-        self._write_start = torch.compile(self._write_start, **options)  # type: ignore[method-assign]
-        self._reader.read_forces = torch.compile(self._reader.read_forces, **options)  # type: ignore[method-assign]
-        self._reader.read_motion = torch.compile(self._reader.read_motion, **options)  # type: ignore[method-assign]
+        self._write_start = torch.compile(self._write_start, **COMPILE_OPTIONS)  # type: ignore[method-assign]
+        self._reader.read_forces = torch.compile(self._reader.read_forces, **COMPILE_OPTIONS)  # type: ignore[method-assign]
+        self._reader.read_motion = torch.compile(self._reader.read_motion, **COMPILE_OPTIONS)  # type: ignore[method-assign]
 
     def _write_start(self, mask: Tensor, start: Start) -> None:
         """Model rows, coordinates and targets of the masked worlds."""
