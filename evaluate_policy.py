@@ -9,7 +9,7 @@ preload_from_argv()  # Isaac Gym insists on being imported before torch
 import json  # noqa: E402
 import math  # noqa: E402
 import time  # noqa: E402
-from dataclasses import dataclass  # noqa: E402
+from dataclasses import dataclass, replace  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any, Dict, Literal, Optional  # noqa: E402
 
@@ -35,7 +35,7 @@ from tasks.grasp import GraspTask  # noqa: E402
 from tasks.hands import get_hand  # noqa: E402
 from tasks.objects import ObjectSet  # noqa: E402
 from tasks.report import inference_speed, print_report  # noqa: E402
-from tasks.settings import TrainingSettings, trained_with  # noqa: E402
+from tasks.settings import MeasuredIn, TrainingSettings, trained_with  # noqa: E402
 
 
 @dataclass
@@ -52,6 +52,8 @@ class EvaluateArgs:
     """Physics: auto takes MuJoCo Warp on a GPU, MuJoCo C without one."""
     num_envs: Optional[int] = None
     """Episodes at once; by default as many as are needed, at most 4096 on a GPU and 64 without."""
+    physics: MeasuredIn = "fine"
+    """fine: MuJoCo in steps four times finer than training's default; trained: in those that the policy was trained in."""
     seed: int = 0
     """Seeds the objects' places, poses and friction."""
     json: Optional[Path] = None
@@ -76,12 +78,18 @@ def main(args: EvaluateArgs) -> None:
     settings = trained_with(meta, path, policy.cfg.num_obs, policy.cfg.num_actions)
     sim, hand = choose_simulator(args.sim), args.hand or settings.hand
     get_hand(hand)  # before anything slow
+    physics = None if sim == "isaac_gym" else settings.measured_in(args.physics)
     torch.manual_seed(args.seed)
     scale = args.object_scale or settings.object_scale
     objects = load_set(args.objects or settings.objects, scale, args.skip_bad_objects)
     count = worlds(args.num_episodes, args.num_envs, 64 if sim == "mujoco" else 4096)
-    print(f"evaluating {path} on {sim}, {count} episodes at a time", flush=True)
-    task = make_task(sim, objects, count, settings.grasp, hand, settings.physics, evaluation=True, seed=args.seed)
+    steps = f" in {physics.substeps} x {1e3 * physics.timestep:.3g} ms" if physics else ""
+    print(f"evaluating {path} on {sim}{steps}, {count} episodes at a time", flush=True)
+    if sim == "mujoco_warp" and physics:
+        from tasks.simulators.compile_kernels import compile_missing
+
+        compile_missing(objects, count, physics, hand)
+    task = make_task(sim, objects, count, settings.grasp, hand, physics, evaluation=True, seed=args.seed)
     policy = policy.to(task.device)
     begin = time.perf_counter()
     found = measure(task, policy, args.num_episodes)
@@ -95,6 +103,7 @@ def main(args: EvaluateArgs) -> None:
         **found.summary(),
         "inference_ms": inference_ms,
         "sim": sim,
+        "physics": args.physics if physics else None,
         "objects": args.objects or settings.objects,
         "checkpoint": str(path),
         "seed": args.seed,
@@ -109,7 +118,8 @@ def main(args: EvaluateArgs) -> None:
         args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print_report(result, Console())
     if args.failures is not None:
-        picture_failures(args.failures, policy.cpu(), found, objects, settings, hand)
+        settings = replace(settings, physics=physics or settings.physics, hand=hand)
+        picture_failures(args.failures, policy.cpu(), found, objects, settings)
 
 
 def worlds(episodes: int, wanted: Optional[int], most: int) -> int:
@@ -138,7 +148,7 @@ def measure(task: GraspTask, policy: ActorCritic, episodes: int) -> Evaluation:
 
 
 def picture_failures(
-    path: Path, policy: ActorCritic, found: Evaluation, objects: ObjectSet, settings: TrainingSettings, hand: str
+    path: Path, policy: ActorCritic, found: Evaluation, objects: ObjectSet, settings: TrainingSettings
 ) -> None:
     """Plays the objects that failed most often anew on MuJoCo C and draws how that ends."""
     from tasks.rendering import draw_failures
@@ -150,7 +160,7 @@ def picture_failures(
     if worst:
         with torch.no_grad():
             drawn = draw_failures(
-                policy.act_deterministic, get_hand(hand), chosen, settings.grasp, settings.physics, path
+                policy.act_deterministic, get_hand(settings.hand), chosen, settings.grasp, settings.physics, path
             )
     print(f"{drawn} failures drawn in {path}" if drawn else "no failures to draw")
 

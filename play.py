@@ -15,7 +15,7 @@ from tasks.command_line import check_numbers, check_writable, checkpoint_path, l
 from tasks.grasp import GraspTask
 from tasks.hands import get_hand
 from tasks.rendering import VIDEO_SUFFIXES, WatchedSimulator, has_display
-from tasks.settings import trained_with
+from tasks.settings import MeasuredIn, trained_with
 from tasks.watching import film, some_of, watch
 
 IN_A_VIDEO = 5
@@ -36,6 +36,8 @@ class PlayArgs:
     """Write an .mp4 or .gif instead of opening a window; grasp.mp4 where there is no display."""
     episodes: Optional[int] = None
     """How many grasps, each of another object; by default 5 in a video, and in a window until it is closed."""
+    physics: MeasuredIn = "fine"
+    """fine: in steps four times finer than training's default; trained: in those that the policy was trained in."""
     seed: int = 0
     """Seeds the choice of objects and their places."""
     speed: float = 1.0
@@ -68,7 +70,7 @@ def main(args: PlayArgs) -> None:
     objects = load_set(args.objects or settings.objects, scale, args.skip_bad_objects)
     objects = some_of(objects, args.episodes or (IN_A_VIDEO if args.video else IN_A_WINDOW))
     hand = get_hand(args.hand or settings.hand)
-    simulator = WatchedSimulator(hand, objects, 1, settings.physics)
+    simulator = WatchedSimulator(hand, objects, 1, settings.measured_in(args.physics))
     task = GraspTask(simulator, hand, objects, settings.grasp, evaluation=True)
     if args.video is None:
         watch(task, policy, args.episodes, args.speed)

@@ -92,22 +92,35 @@ def main(args: TrainArgs) -> None:
     if sim == "mujoco":  # its threads and torch's take turns, and get in each other's way if both want every core
         torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     torch.manual_seed(args.trainer.seed)  # before anything is drawn
-    objects = load_set(args.objects, args.object_scale, args.skip_bad_objects)
+    objects = eval_objects = load_set(args.objects, args.object_scale, args.skip_bad_objects)
+    if args.eval_objects and sim != "isaac_gym":
+        eval_objects = load_set(args.eval_objects, args.object_scale, args.skip_bad_objects, "--eval-objects")
+    if sim == "mujoco_warp":
+        compile_kernels(args, objects, eval_objects)
     task = make_task(sim, objects, args.num_envs, args.task, args.hand, args.physics, seed=args.trainer.seed)
     print(chosen(args, sim), flush=True)
-    trainer = Trainer(task, args.trainer, args.run_dir, evaluation(args, sim, objects), task_config(args, sim))
+    trainer = Trainer(task, args.trainer, args.run_dir, evaluation(args, sim, eval_objects), task_config(args, sim))
     if checkpoint is not None:
         trainer.load(checkpoint)
     if trainer.run()["interrupted"]:
         raise KeyboardInterrupt
 
 
+def compile_kernels(args: TrainArgs, objects: ObjectSet, eval_objects: ObjectSet) -> None:
+    """What MuJoCo Warp will launch, ahead of time: on all cores, and with something to look at."""
+    from tasks.simulators.compile_kernels import compile_missing
+
+    if eval_objects is objects:
+        compile_missing(objects, (args.num_envs, args.eval_envs), args.physics, args.hand)
+    else:
+        compile_missing(objects, args.num_envs, args.physics, args.hand)
+        compile_missing(eval_objects, args.eval_envs, args.physics, args.hand)
+
+
 def evaluation(args: TrainArgs, sim: str, objects: ObjectSet) -> Optional[Callable[[ActorCritic], Dict[str, float]]]:
     """Measures a policy on worlds of its own; Isaac Gym has one simulation per process and trains without."""
     if sim == "isaac_gym":
         return None
-    if args.eval_objects:
-        objects = load_set(args.eval_objects, args.object_scale, args.skip_bad_objects, "--eval-objects")
     task = make_task(sim, objects, args.eval_envs, args.task, args.hand, args.physics, evaluation=True)
     runner: List[PolicyRunner] = []
 

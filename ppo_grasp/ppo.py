@@ -166,8 +166,9 @@ class PPO:
     def _targets(self, rollout: RolloutBuffer) -> Tuple[Tensor, Tensor, Tensor]:
         """Returns, advantages and values, all (T, N), on the scale of discounted rewards."""
         cfg, policy = self.cfg, self.policy
-        values = policy.denormalize_value(policy.value(rollout.critic_obs))
-        final_values = policy.denormalize_value(policy.value(rollout.final_critic_obs))
+        with self._autocast():
+            values = policy.denormalize_value(policy.value(rollout.critic_obs))
+            final_values = policy.denormalize_value(policy.value(rollout.final_critic_obs))
         rewards = rollout.rewards
         if cfg.normalize_reward:
             rewards = (rewards * self.reward_normalizer.inv_std).clamp(-cfg.reward_clip, cfg.reward_clip)
@@ -184,8 +185,9 @@ class PPO:
         policy = self.policy
         if self.cfg.normalize_advantage:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-        obs = policy.normalize_obs(rollout.obs[:-1]).flatten(0, 1)
-        critic_obs = policy.normalize_critic_obs(rollout.critic_obs[:-1]).flatten(0, 1)
+        inputs = torch.bfloat16 if self.amp else torch.float32  # what autocast would make of them in every minibatch
+        obs = policy.normalize_obs(rollout.obs[:-1]).flatten(0, 1).to(inputs)
+        critic_obs = policy.normalize_critic_obs(rollout.critic_obs[:-1]).flatten(0, 1).to(inputs)
         actions = rollout.actions.flatten(0, 1)
         old_std = policy.std.clone()
         # Computed by the learner rather than kept from the rollout: rounding to TF32 or bfloat16 then cancels in the ratio.

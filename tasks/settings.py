@@ -12,6 +12,7 @@ from tasks.simulators.contract import NUM_DRIVES
 from tasks.simulators.scene import PhysicsCfg
 
 Cfg = TypeVar("Cfg")
+MeasuredIn = Literal["fine", "trained"]
 
 
 class SettingsError(ValueError):
@@ -27,6 +28,15 @@ class TrainingSettings:
     hand: str = "shadow"
     objects: str = "mixed"
     object_scale: float = 1.0
+
+    def measured_in(self, physics: MeasuredIn) -> PhysicsCfg:
+        """What a policy is played in, at its own control rate.  Raises SettingsError where fine steps do not make that up."""
+        if physics == "trained":
+            return self.physics
+        try:
+            return PhysicsCfg.fine(self.physics.control_dt)
+        except ValueError as error:
+            raise SettingsError(f"this policy's {error}: give --physics trained") from error
 
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any]) -> TrainingSettings:

@@ -5,19 +5,27 @@
 Warp compiles a kernel at its first launch, one after the other, and keeps the result in its cache.  Which kernels a simulation
 launches depends on its settings and sizes.  So one is built on Warp's CPU device and stepped with launches that are noted and
 not made; what was noted is then compiled for the GPU into the same cache, where a training with these settings finds it.
+
+Finding out what is needed takes seconds.  So a stamp in the cache lists the files that a simulation with the same settings,
+sizes, shapes, sources and versions needed; while they are all there, nothing is to be done.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
+import mujoco
+import mujoco_warp
 import numpy as np
 import torch
 import warp as wp
@@ -25,7 +33,10 @@ import warp as wp
 from tasks.command_line import check_numbers, check_writable, load_set, progress_bar, run
 from tasks.grasp import GraspTask
 from tasks.hands import get_hand
+from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
+from tasks.simulators import mujoco_warp as backend
+from tasks.simulators import scene
 from tasks.simulators.errors import SimulatorError
 from tasks.simulators.mujoco_warp import MujocoWarpSimulator
 from tasks.simulators.scene import PhysicsCfg
@@ -60,8 +71,13 @@ class KernelModule:
         self.module.get_module_hash(self.block_dim)
         return self.block_dim != BLOCK_DIM, len(self.module.hashers[self.block_dim].function_hashes)
 
+    def files(self, arch: int) -> Tuple[str, str]:
+        """What `compile` writes, from the cache's directory."""
+        name = self.identifier
+        return f"{name}/{name}.sm{arch}.cubin", f"{name}/{name}.meta"
+
     def compile(self, arch: int) -> bool:
-        """Writes `IDENTIFIER/IDENTIFIER.smARCH.cubin` and `.meta` to the cache; False if they are there."""
+        """Writes `files` to the cache; False if they are there."""
         self.module.get_module_hash(self.block_dim)
         options = self.module.resolve_options(wp.config, self.block_dim)
         return self.module._compile(output_arch=arch, use_ptx=False, options=options)
@@ -92,20 +108,81 @@ def compile_kernels(
 
     arch: compute capability times ten, by default of the GPU in use.  cache_dir: where, by default Warp's own cache.
     workers: modules that are compiled at a time, by default one a core.  progress: is called with the number of modules that
-    are done, of all, and the name of the last.  Nothing else may launch Warp's kernels meanwhile.
+    are done, of those that were not in the cache, and the name of the last; first with 0, and not at all if none is missing.
+    Nothing else may launch Warp's kernels meanwhile.
 
     Raises SimulatorError without a GPU if arch is not given, and for an arch that Warp cannot compile for.
     """
     begin = time.perf_counter()
     arch = _checked_arch(arch)
+    numbers = [num_envs] if isinstance(num_envs, int) else sorted(set(num_envs))
     with _cache_at(cache_dir) as directory:
+        stamp = directory / f"compiled_{fingerprint(objects, numbers, physics, get_hand(hand), arch)}.json"
+        listed = _stamped(stamp)
+        if listed:
+            return Compiled(listed, 0, time.perf_counter() - begin, directory)
         wanted: Dict[str, KernelModule] = {}
-        for number in [num_envs] if isinstance(num_envs, int) else num_envs:
+        for number in numbers:
             wanted.update((found.identifier, found) for found in launched_modules(objects, number, physics, hand))
-        if progress:
-            progress(0, len(wanted), "")
-        compiled = _compile_all(list(wanted.values()), arch, workers or len(os.sched_getaffinity(0)), progress)
+        files = {name: found.files(arch) for name, found in wanted.items()}
+        missing = [
+            wanted[name] for name, pair in files.items() if not all((directory / file).exists() for file in pair)
+        ]
+        if missing and progress:
+            progress(0, len(missing), "")
+        compiled = _compile_all(missing, arch, workers or len(os.sched_getaffinity(0)), progress)
+        with suppress(OSError):  # a cache that cannot be written to is looked through each time
+            stamp.write_text(json.dumps(sorted(files.values())), encoding="utf-8")
         return Compiled(len(wanted), compiled, time.perf_counter() - begin, directory)
+
+
+def compile_missing(
+    objects: ObjectSet, num_envs: Union[int, Sequence[int]], physics: PhysicsCfg, hand: str = "shadow"
+) -> None:
+    """Before a simulation starts on a GPU: `compile_kernels`, behind a progress bar if there is anything to compile.
+
+    What fails here is a warning: Warp compiles at first launches what it does not find.
+    """
+    if not torch.cuda.is_available():
+        return  # whoever builds the simulator says so
+    bar = progress_bar("compiling GPU kernels, once", "modules")
+    row = bar.add_task("", total=None)
+    with ExitStack() as shown:
+
+        def progress(done: int, total: int, last: str) -> None:
+            if done == 0:
+                shown.enter_context(bar)
+                if bar.disable:
+                    print(f"compiling {total} modules of GPU kernels, once", flush=True)
+            bar.update(row, completed=done, total=total, description=last)
+
+        try:
+            compile_kernels(objects, num_envs, physics, hand, progress=progress)
+        except Exception as error:
+            failed = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+            warnings.warn(f"GPU kernels are compiled one by one as they are needed ({failed})", stacklevel=2)
+
+
+def fingerprint(objects: ObjectSet, num_envs: Sequence[int], physics: PhysicsCfg, hand: HandSpec, arch: int) -> str:
+    """Of everything that decides which kernels simulations launch; of the objects their shapes, though not all of those count."""
+    versions = wp.config.version, mujoco_warp.__version__, mujoco.__version__
+    result = hashlib.sha256(repr((versions, arch, physics, tuple(num_envs))).encode())
+    for source in (__file__, backend.__file__, scene.__file__, hand.mjcf):
+        result.update(hashlib.sha256(Path(source).read_bytes()).digest())
+    for item in objects.objects:
+        result.update(repr([len(part) for part in item.parts]).encode())
+        for part in item.parts:
+            result.update(np.ascontiguousarray(part).tobytes())
+    return result.hexdigest()[:16]
+
+
+def _stamped(stamp: Path) -> int:
+    """How many modules a stamp lists, if the files of each are there; else 0."""
+    try:
+        pairs = json.loads(stamp.read_text(encoding="utf-8"))
+        return len(pairs) if all((stamp.parent / file).exists() for pair in pairs for file in pair) else 0
+    except (OSError, ValueError, TypeError):
+        return 0
 
 
 def launched_modules(
@@ -116,7 +193,8 @@ def launched_modules(
 ) -> List[KernelModule]:
     """The modules whose kernels a simulation launches on a GPU when it is built, reset and stepped; launches none."""
     spec = get_hand(hand)
-    with _noted_launches() as launches:
+    # A training must not depend on whether its kernels were looked for: what is drawn here leaves torch's generator as it was.
+    with torch.random.fork_rng(devices=[]), _noted_launches() as launches:
         simulator = MujocoWarpSimulator(spec, objects, num_envs, torch.device("cpu"), physics)
         task = GraspTask(simulator, spec, objects)
         task.reset()

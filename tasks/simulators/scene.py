@@ -14,6 +14,7 @@ from tasks.simulators.contract import TABLE_HEIGHT
 
 C_ITERATIONS = 50
 """With 10 iterations of 20, MuJoCo C flings 5 % of the objects that a trained policy grasps; with 50 of 50, none more."""
+FINE_STEPS_PER_S = 240
 OBJECT_BODY = "object"
 HAND_BITS = (1, 2)
 """contype, conaffinity of the hand's colliding geoms, as its MJCF has them: it meets objects and table, not itself."""
@@ -25,18 +26,22 @@ BODY_FIELDS = ("body_mass", "body_inertia", "body_ipos", "body_iquat", "body_inv
 
 @dataclass(frozen=True)
 class PhysicsCfg:
-    """How MuJoCo, C or Warp, integrates a scene.  What was tried, and what it cost, is in docs/physics.md."""
+    """How MuJoCo, C or Warp, integrates a scene.  The defaults are for training, `fine` is for measuring what was trained.
 
-    timestep: float = 1 / 120
+    What was tried, and what it cost, is in docs/physics.md.
+    """
+
+    timestep: float = 1 / 60
     """Seconds of one sub-step."""
-    substeps: int = 4
-    """Sub-steps of one control step: 4 at 1/120 s are 30 Hz."""
-    integrator: Literal["implicitfast", "discrete"] = "implicitfast"
+    substeps: int = 2
+    """Sub-steps of one control step: 2 at 1/60 s are 30 Hz."""
+    integrator: Literal["implicitfast", "discrete"] = "discrete"
+    """At 1/60 s contacts are no deeper with discrete than at 1/120 s with implicitfast, in half the time."""
     cone: Literal["elliptic", "pyramidal"] = "elliptic"
     """Pyramidal is faster, and grasps slip out of it."""
     impratio: float = 10.0
     """Friction stiffness over normal stiffness: slip in a grasp falls with it."""
-    iterations: int = 10
+    iterations: int = 5
     """Newton iterations at most, and in `ls_iterations` of a line search, in MuJoCo Warp, where the slowest world holds up
     all others.  MuJoCo C stops world by world and takes at least `C_ITERATIONS`."""
     ls_iterations: int = 20
@@ -58,6 +63,17 @@ class PhysicsCfg:
     def control_dt(self) -> float:
         """Seconds of one control step."""
         return self.timestep * self.substeps
+
+    @classmethod
+    def fine(cls, control_dt: float = 1 / 30) -> PhysicsCfg:
+        """Steps of 1/240 s, a fourth of the training's, in which policies are measured and shown.
+
+        control_dt: seconds of a control step of the policy's training.  Raises ValueError if it is not made of such steps.
+        """
+        substeps = round(control_dt * FINE_STEPS_PER_S)
+        if substeps < 1 or abs(control_dt * FINE_STEPS_PER_S - substeps) > 1e-6:
+            raise ValueError(f"control steps of {control_dt:g} s are no whole number of 1/{FINE_STEPS_PER_S} s")
+        return cls(1 / FINE_STEPS_PER_S, substeps, "implicitfast", iterations=20, ls_iterations=50)
 
 
 @dataclass(frozen=True)

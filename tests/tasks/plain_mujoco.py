@@ -19,6 +19,7 @@ from tasks.simulators.scene import PhysicsCfg, Scene, build_scene
 
 HAND = get_hand("shadow")
 PHYSICS = PhysicsCfg()
+FINE = PhysicsCfg.fine()
 SPHERE, CUBE, CYLINDER, HULL, TOY = range(5)
 """Numbers in `some_objects`; TOY has four parts and its mass off its origin."""
 
@@ -32,10 +33,10 @@ def some_objects() -> ObjectSet:
 
 
 @lru_cache(maxsize=None)
-def scene_alone(index: int) -> Scene:
+def scene_alone(index: int, physics: PhysicsCfg = PHYSICS) -> Scene:
     """The scene compiled with this object of `some_objects` only: what the compiler says of it."""
     pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
-    return build_scene(HAND, ObjectSet.of("alone", [some_objects().objects[index]]), PHYSICS, for_c=True)
+    return build_scene(HAND, ObjectSet.of("alone", [some_objects().objects[index]]), physics, for_c=True)
 
 
 class Start(contract.Start):
@@ -67,8 +68,9 @@ def resting(objects: ObjectSet, object_id: Tensor, height: float = 0.6) -> Start
 class PlainWorld:
     """One world stepped by mj_step, with the object compiled into its model."""
 
-    def __init__(self, start: Start, world: int) -> None:
-        scene = scene_alone(int(start.object_id[world]))
+    def __init__(self, start: Start, world: int, physics: PhysicsCfg = PHYSICS) -> None:
+        scene = scene_alone(int(start.object_id[world]), physics)
+        self.substeps = physics.substeps
         self.scene, self.model = (
             scene,
             with_mass_and_friction(scene, float(start.mass_scale[world]), float(start.friction[world])),
@@ -84,7 +86,7 @@ class PlainWorld:
     def step(self, targets: Tensor) -> None:
         """One control step; targets (24,)."""
         self.data.ctrl[self.controls] = targets.double().numpy()
-        for _ in range(PHYSICS.substeps):
+        for _ in range(self.substeps):
             mujoco.mj_step(self.model, self.data)
 
 

@@ -10,10 +10,24 @@ import mujoco
 import numpy as np
 import plain_mujoco
 import torch
-from plain_mujoco import CUBE, CYLINDER, HAND, HULL, SPHERE, TOY, PlainWorld, Start, closing, grasping, resting
+from plain_mujoco import (
+    CUBE,
+    CYLINDER,
+    HAND,
+    HULL,
+    PHYSICS,
+    SPHERE,
+    TOY,
+    PlainWorld,
+    Start,
+    closing,
+    grasping,
+    resting,
+)
 from torch import Tensor
 
 from tasks.simulators.contract import SimState, Simulator
+from tasks.simulators.scene import PhysicsCfg
 
 WORLDS = 5
 
@@ -25,6 +39,12 @@ class Rig:
     sim: Simulator
     arrays: Dict[str, Any]
     """Views (N, ...) of qpos, qvel, qacc_warmstart, ctrl and xfrc_applied that may be written to."""
+    physics: PhysicsCfg = PHYSICS
+    """Of the simulator, and so of the oracle."""
+
+    def plain(self, start: Start, world: int) -> PlainWorld:
+        """The oracle for a world."""
+        return PlainWorld(start, int(world), self.physics)
 
 
 def launch(rig: Rig, velocity: Tensor) -> None:
@@ -90,7 +110,7 @@ def object_swaps_at_a_masked_reset(rig: Rig, tolerance: float) -> None:
     mask = torch.tensor([True, True, False, False, True])
     second.into(sim, mask)
     assert sim.state.object_id.tolist() == [TOY, HULL, CYLINDER, HULL, SPHERE]
-    plain = {world: PlainWorld(second, world) for world in (0, 1, 4)}
+    plain = {world: rig.plain(second, world) for world in (0, 1, 4)}
     for step in range(9):
         sim.step(closing(second, step))
         for world, one in plain.items():
@@ -152,7 +172,7 @@ def nan_world_is_reported_and_recovers(rig: Rig) -> None:
         assert torch.isfinite(value.float()).all(), name
     assert sim.diagnostics()["nan_resets"] == 1
     assert sim.diagnostics()["nan_resets"] == 0
-    plain = PlainWorld(start, 2)
+    plain = rig.plain(start, 2)
     for step in (2, 3):
         plain.step(closing(start, step)[2])
     assert state_error(rig, plain, 2)["qpos"] < 1e-4, "a world brought back moves like a fresh one"

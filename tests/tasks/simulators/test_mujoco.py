@@ -73,7 +73,7 @@ def test_grasp_is_plain_mujoco(rig: Rig, same: bool) -> None:
     start = start if same else varied(start)
     start.into(rig.sim)
     tolerance = 1e-10 if same else 1e-7
-    plain = [PlainWorld(start, world) for world in everyone()]
+    plain = [rig.plain(start, world) for world in everyone()]
     contacts = 0.0
     for step in range(30):
         targets = closing(start, step)
@@ -102,7 +102,7 @@ def test_model_of_a_world_is_what_mujoco_would_compute(rig: Rig) -> None:
     start.into(rig.sim)
     body, dofs = rig.sim.scene.object_body, slice(rig.sim.scene.object_dof, rig.sim.scene.object_dof + 6)
     for world in everyone():
-        model, right = rig.sim.batch.get_model(int(world)), PlainWorld(start, int(world)).model
+        model, right = rig.sim.batch.get_model(int(world)), rig.plain(start, int(world)).model
         for name in ("body_mass", "body_subtreemass", "body_invweight0"):
             mine = getattr(model, name)[[0, body]]
             np.testing.assert_allclose(mine, getattr(right, name)[[0, body]], rtol=1e-6, err_msg=name)
@@ -120,7 +120,7 @@ def test_ends_beyond_the_first_object_are_felt() -> None:
         start.joint_pos[world, 0] = -half[0] - 0.004 - 0.1355  # the fingertips' ends reach 4 mm over
         start.object_pos[world] = torch.tensor([0.0, 0.0, 0.352 - half[2]])
     start.object_quat[:] = torch.tensor([1.0, 0, 0, 0])
-    plain = [PlainWorld(start, world) for world in range(2)]
+    plain = [rig.plain(start, world) for world in range(2)]
     start.object_id = torch.tensor([1, 2])
     start.into(sim)
     velocity = torch.tensor([0.0, 0.0, 1.5, 0.0, 0.0, 0.0]).repeat(2, 1)

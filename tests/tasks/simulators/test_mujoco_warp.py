@@ -69,7 +69,7 @@ def test_warp_in_the_air_is_plain_mujoco(rig: Rig) -> None:
     start.into(rig.sim)
     velocity = torch.tensor([0.2, -0.1, 0.3, 3.0, -2.0, 4.0]).expand(WORLDS, 6)
     launch(rig.sim, velocity)
-    plain = [PlainWorld(start, world) for world in everyone()]
+    plain = [rig.plain(start, world) for world in everyone()]
     for world, one in enumerate(plain):
         one.data.qvel[:] = rig.arrays["qvel"][world].double().numpy()
     for step in range(4):
@@ -86,7 +86,7 @@ def test_warp_grasp_is_near_plain_mujoco(rig: Rig) -> None:
     """After 0.3 s of impacts and of fingers closing, positions are within a few millimetres, forces of the same size."""
     start = varied(grasping(some_objects(), everyone()))
     start.into(rig.sim)
-    plain = [PlainWorld(start, world) for world in everyone()]
+    plain = [rig.plain(start, world) for world in everyone()]
     touched = torch.zeros(WORLDS, dtype=torch.bool)
     for step in range(9):
         targets = closing(start, step)
