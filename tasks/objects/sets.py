@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
 
@@ -11,13 +12,12 @@ import torch
 from torch import Tensor
 
 from tasks.objects.generate import FAMILIES, generate, generate_one
-from tasks.objects.geometry import Hull, convex_hull, hull_faces
+from tasks.objects.geometry import convex_hull, hull_faces
 from tasks.objects.meshes import Progress, load_directory
 from tasks.objects.model import ObjectError, ObjectModel
 
 FAR = 1e3
 """m, the offset of padded faces."""
-SURFACE_POINTS = 64
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,6 @@ class ObjectTensors:
     A padded face has n = 0, d = FAR, so its n . x - d never is the largest.  A padded part consists of such faces with
     d = -FAR, so it never is the nearest.
     """
-    points: Tensor
-    """(V, 64, 3) m, spread evenly over the surface."""
 
     def to(self, device: Union[str, torch.device]) -> ObjectTensors:
         return ObjectTensors(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
@@ -97,12 +95,16 @@ class ObjectSet:
 
     def tensors(self, device: Union[str, torch.device] = "cpu") -> ObjectTensors:
         """The set as padded tensors on the device."""
+        return self._tensors.to(device)
+
+    @cached_property
+    def _tensors(self) -> ObjectTensors:
+        """On the host; training and its evaluation share them, and a thousand objects take seconds."""
         count = len(self.objects)
         poses = max(len(o.rest_prob) for o in self.objects)
         quat = np.tile(np.array([1.0, 0.0, 0.0, 0.0]), (count, poses, 1))
         height, prob, top = np.zeros((3, count, poses))
-        hulls = [[convex_hull(p) for p in o.parts] for o in self.objects]
-        all_faces = [[hull_faces(h) for h in parts] for parts in hulls]
+        all_faces = [[hull_faces(convex_hull(p)) for p in o.parts] for o in self.objects]
         most_faces = max(len(f.offsets) for parts in all_faces for f in parts)
         faces = np.zeros((count, self.max_parts, most_faces, 4))
         faces[..., 3] = -FAR
@@ -116,7 +118,7 @@ class ObjectSet:
         friction = [np.nan if o.friction is None else o.friction for o in self.objects]
 
         def tensor(values: object) -> Tensor:
-            return torch.as_tensor(np.asarray(values), dtype=torch.float32).to(device)
+            return torch.as_tensor(np.asarray(values), dtype=torch.float32)
 
         return ObjectTensors(
             rest_quat=tensor(quat),
@@ -126,9 +128,8 @@ class ObjectSet:
             half_extents=tensor([o.half_extents for o in self.objects]),
             mass=tensor([o.mass for o in self.objects]),
             friction=tensor(friction),
-            kind=torch.as_tensor(self.kind_index, dtype=torch.int64).to(device),
+            kind=torch.as_tensor(self.kind_index, dtype=torch.int64),
             faces=tensor(faces),
-            points=tensor(surface_points(hulls)),
         )
 
 
@@ -136,33 +137,6 @@ def upwards(quat: np.ndarray) -> np.ndarray:
     """(S, 3) the world's up in the frames of objects turned by (S, 4) quaternions."""
     w, x, y, z = quat.T
     return np.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], axis=1)
-
-
-def surface_points(objects: Sequence[Sequence[Hull]], count: int = SURFACE_POINTS, candidates: int = 384) -> np.ndarray:
-    """(V, count, 3) points spread over the outside of each object, by farthest-point choice among area-weighted draws."""
-    rng = np.random.default_rng(0)
-    draws = np.empty((len(objects), candidates, 3))
-    for v, parts in enumerate(objects):
-        corners = np.concatenate([h.vertices[h.triangles] for h in parts])
-        owner = np.repeat(np.arange(len(parts)), [len(h.triangles) for h in parts])
-        area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-        pick = rng.choice(len(area), 2 * candidates, p=area / area.sum())
-        a, b = rng.random((2, len(pick), 1))
-        a, b = np.where(a + b > 1, 1 - a, a), np.where(a + b > 1, 1 - b, b)
-        c = corners[pick]
-        points = c[:, 0] + a * (c[:, 1] - c[:, 0]) + b * (c[:, 2] - c[:, 0])
-        shown = np.ones(len(points), bool)
-        for p, h in enumerate(parts if len(parts) > 1 else ()):
-            faces = hull_faces(h)
-            shown &= ((points @ faces.normals.T - faces.offsets).max(axis=1) > 1e-6) | (owner[pick] == p)
-        draws[v] = np.resize(points[shown], (candidates, 3))
-    chosen = np.zeros((len(objects), count), dtype=int)
-    far = np.full((len(objects), candidates), np.inf)
-    rows = np.arange(len(objects))
-    for k in range(1, count):
-        far = np.minimum(far, ((draws - draws[rows, chosen[:, k - 1]][:, None]) ** 2).sum(axis=2))
-        chosen[:, k] = far.argmax(axis=1)
-    return draws[rows[:, None], chosen]
 
 
 PRIMITIVE_KINDS = ("sphere", "cube", "cylinder")
