@@ -32,6 +32,9 @@ class PPOCfg:
     """The adaptive rule never goes below."""
     max_learning_rate: float = 1e-3
     """The adaptive rule never goes above."""
+    anneal_from: float = 0.5
+    """Share of the training after which the adaptive rule's ceiling falls, by the same factor a step, to the least learning
+    rate at the end: late steps of full size only shake a policy that is nearly done.  1 never anneals."""
     desired_kl: Optional[float] = 0.016
     """KL(old || new) per sample that the learning rate is steered to; None keeps the learning rate constant."""
     kl_rule: Literal["epoch", "minibatch"] = "epoch"
@@ -124,6 +127,7 @@ class PPO:
         self.optimizer._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]
         self.reward_normalizer = RunningNormalizer(1).to(self.device)
         self.discounted_return = torch.zeros(num_envs, device=self.device)
+        self._rate_limit = torch.tensor(cfg.max_learning_rate, device=self.device)
         self._actor_loss: Callable[[Batch, Tensor], Tuple[Tensor, Tensor]] = self._eager_actor_loss
         self._critic_loss: Callable[[Batch], Tensor] = self._eager_critic_loss
         if compile_losses:
@@ -136,6 +140,12 @@ class PPO:
     def learning_rate(self) -> Tensor:
         """(), on the device."""
         return self.optimizer.param_groups[0]["lr"]
+
+    def set_progress(self, progress: float) -> None:
+        """Tells how much of the training is done, 0 to 1, for `anneal_from`; takes effect without a new capture."""
+        cfg = self.cfg
+        left = 1.0 if cfg.anneal_from >= 1 else min(1.0, max(0.0, (1.0 - progress) / (1.0 - cfg.anneal_from)))
+        self._rate_limit.fill_(cfg.min_learning_rate * (cfg.max_learning_rate / cfg.min_learning_rate) ** left)
 
     def update(self, rollout: RolloutBuffer) -> Tensor:
         """Improves the policy by a rollout, then lets the normalisers see it; returns (len(stat_names),) statistics.
@@ -271,7 +281,8 @@ class PPO:
         cfg = self.cfg
         if cfg.desired_kl is not None:
             lr = self.learning_rate
-            lr.copy_(adapt_learning_rate(lr, kl, cfg.desired_kl).clamp(cfg.min_learning_rate, cfg.max_learning_rate))
+            adapted = adapt_learning_rate(lr, kl, cfg.desired_kl).clamp(min=cfg.min_learning_rate)
+            lr.copy_(torch.minimum(adapted, self._rate_limit))
 
     def _update_normalizers(self, rollout: RolloutBuffer, returns: Tensor) -> None:
         self.policy.obs_normalizer.update(rollout.obs[:-1])

@@ -238,6 +238,7 @@ class Trainer:
         with self._range("rollout"):
             self._collect()
         middle = self._now()
+        self.ppo.set_progress(self._progress())
         with self._range("update"):
             stats = self._learn()
         with self._range("log"):
@@ -332,9 +333,12 @@ class Trainer:
         return _milliseconds(begin, end)
 
     def _finished(self) -> bool:
-        cfg = self.cfg
-        out_of_time = cfg.max_minutes is not None and process_age() > 60.0 * cfg.max_minutes
-        return self.env_steps >= cfg.total_timesteps or out_of_time
+        return self._progress() >= 1
+
+    def _progress(self) -> float:
+        """Share of the steps or of the time that is used up, whichever is more."""
+        steps = self.env_steps / max(self.cfg.total_timesteps, 1)
+        return steps if self.cfg.max_minutes is None else max(steps, process_age() / (60.0 * self.cfg.max_minutes))
 
     def _to_host(self, values: Tensor) -> Tensor:
         """The iteration's one copy to the host; on a GPU it is only issued here."""

@@ -187,6 +187,18 @@ def test_learning_rate_stays_within_its_limits_and_in_the_optimiser() -> None:
     assert stats_of(ppo, make_rollout())["learning_rate"] == pytest.approx(7e-4)
 
 
+def test_the_ceiling_of_the_learning_rate_falls_late() -> None:
+    cfg = PPOCfg(desired_kl=1e9, min_learning_rate=1e-5, max_learning_rate=1e-3, max_kl=None, anneal_from=0.5)
+    ppo = make_ppo(cfg)
+    for progress, ceiling in ((0.0, 1e-3), (0.5, 1e-3), (0.75, 1e-4), (1.0, 1e-5), (1.2, 1e-5)):
+        ppo.learning_rate.fill_(5e-4)
+        ppo.set_progress(progress)
+        assert stats_of(ppo, make_rollout())["learning_rate"] == pytest.approx(ceiling, rel=1e-5)
+    never = make_ppo(dataclasses.replace(cfg, anneal_from=1.0))
+    never.set_progress(1.0)
+    assert stats_of(never, make_rollout())["learning_rate"] == pytest.approx(1e-3)
+
+
 @pytest.mark.parametrize(("minibatch_size", "steps"), [(10**6, 1), (128, 1), (60, 2), (50, 3), (1, 128)])
 def test_any_minibatch_size_gives_equal_whole_minibatches(minibatch_size: int, steps: int) -> None:
     ppo = make_ppo(PPOCfg(num_epochs=1, minibatch_size=minibatch_size))
