@@ -114,6 +114,7 @@ def test_wrong_options_of_train(
         (["--checkpoint", "future.pt"], ["future.pt", "'wings'", "use the version it was made by"]),
         (["--checkpoint", "odd.pt"], ["odd.pt", "episode_steps", "'ten'"]),
         (["--checkpoint", "elsewhere.pt"], ["/gone/meshes", "choose from"]),
+        (["--checkpoint", "uneven.pt"], ["control steps of 0.02 s", "1/240 s", "give --physics trained"]),
     ],
 )
 @pytest.mark.parametrize("command", ["evaluate_policy.py", "play.py"])
@@ -132,6 +133,7 @@ def test_wrong_checkpoints(
     policy_maker(tmp_path / "future.pt", grasp={"wings": 2})
     policy_maker(tmp_path / "odd.pt", grasp={"episode_steps": "ten"})
     policy_maker(tmp_path / "elsewhere.pt", objects="/gone/meshes")
+    policy_maker(tmp_path / "uneven.pt", objects="primitives", physics={"timestep": 0.01, "substeps": 2})
     assert_refused(run(command, *words), *said)
 
 

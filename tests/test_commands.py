@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
@@ -92,7 +93,72 @@ def test_train_resume_and_evaluate(run: Run, tiny: Tuple[object, ...], tmp_path:
     figures = json.loads((tmp_path / "figures" / "out.json").read_text())
     assert figures["objects"] == "primitives"  # what it was trained on
     assert figures["num_envs"] == 4
+    assert figures["physics"] == "fine"
     assert_consistent(figures, 10)
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_kernels_are_compiled_before_the_simulators_are_built(
+    run: Run, tiny: Tuple[object, ...], monkeypatch: pytest.MonkeyPatch, other: bool
+) -> None:
+    compile_kernels = pytest.importorskip("tasks.simulators.compile_kernels", reason="needs MuJoCo Warp")
+    from tasks import build
+    from tasks.simulators.errors import SimulatorError
+
+    asked: List[Tuple[Any, ...]] = []
+
+    def enough(*_: Any, **__: Any) -> None:
+        raise SimulatorError("the simulators are built next")
+
+    def noted(objects: Any, *rest: Any) -> None:
+        asked.append((objects.name, *rest))
+
+    monkeypatch.setattr(compile_kernels, "compile_missing", noted)
+    monkeypatch.setattr(build, "make_task", enough)
+    words = ("--sim", "mujoco_warp", "--physics.iterations", 7, *(("--eval-objects", "convex") if other else ()))
+    done = run("train.py", *tiny, *words)
+    assert "built next" in done.err
+    rest = (PhysicsCfg(iterations=7), "shadow")
+    assert asked == ([("primitives", 4, *rest), ("convex", 3, *rest)] if other else [("primitives", (4, 3), *rest)])
+
+
+@pytest.mark.parametrize(("physics", "expected"), [("fine", PhysicsCfg.fine()), ("trained", PhysicsCfg(substeps=3))])
+def test_evaluation_and_play_take_fine_physics_unless_told(
+    run: Run,
+    policy_maker: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    physics: str,
+    expected: Any,
+) -> None:
+    """What plays has the control rate of the training, in steps four times finer, or in its own."""
+    from tasks.simulators.mujoco import MujocoSimulator
+
+    trained = PhysicsCfg(substeps=3)
+    expected = replace(expected, substeps=12) if physics == "fine" else expected
+    built: List[PhysicsCfg] = []
+
+    def noted(_self: Any, *args: Any) -> None:
+        built.append(args[3])
+        raise ValueError("enough")
+
+    monkeypatch.setattr(MujocoSimulator, "__init__", noted)
+    path = policy_maker(tmp_path / "p.pt", objects="primitives", physics=asdict(trained))
+    for command in ("evaluate_policy.py", "play.py"):
+        words = ("--sim", "mujoco", *(() if physics == "fine" else ("--physics", physics)))
+        words += ("--video", "a.gif") if command == "play.py" else ()
+        assert "enough" in run(command, "--checkpoint", path, *words).err
+    assert built == [expected, expected]
+    assert expected.control_dt == pytest.approx(trained.control_dt)
+
+
+def test_fine_physics() -> None:
+    assert PhysicsCfg.fine().control_dt == pytest.approx(PhysicsCfg().control_dt) == pytest.approx(1 / 30)
+    assert PhysicsCfg.fine().timestep == PhysicsCfg().timestep / 4
+    assert PhysicsCfg.fine(7 / 120).substeps == 14
+    for odd in (1 / 100, 1e-9, 0.0):
+        with pytest.raises(ValueError, match="no whole number of 1/240 s"):
+            PhysicsCfg.fine(odd)
 
 
 def assert_consistent(figures: Dict[str, Any], episodes: int) -> None:
@@ -283,8 +349,6 @@ def test_the_newest_shipped_policy_is_the_default(
 
 
 def test_settings_survive_a_checkpoint() -> None:
-    from dataclasses import asdict, replace
-
     from tasks.settings import TrainingSettings
 
     cfg = GraspCfg(reward="recipe", base_reach=(0.1, 0.2, 0.3), start=replace(GraspCfg().start, clearance=0.07))

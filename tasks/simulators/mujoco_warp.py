@@ -20,6 +20,7 @@ from tasks.simulators.scene import BODY_FIELDS, GEOM_FIELDS, PhysicsCfg, build_s
 CONTACTS_PER_WORLD = 48
 """Mean over the worlds, which share one pool; a grasp has 8 to 22, a candidate pair takes a place too."""
 CONSTRAINTS_PER_WORLD = 224
+"""A multiple of 16: with another, mujoco_warp 4.0 and `discrete` read past the rows of a world in which they ran over."""
 CONVEX_PAIRS_PER_WORLD = 16
 """Mean; each has 5 to 10 kB of scratch memory."""
 

@@ -17,8 +17,15 @@ from mujoco_checks import WORLDS
 from plain_mujoco import HAND, some_objects
 
 from tasks.grasp import GraspTask
+from tasks.objects import ObjectModel, ObjectSet
 from tasks.simulators import compile_kernels as ahead
-from tasks.simulators.compile_kernels import KernelModule, compile_kernels, launched_modules
+from tasks.simulators.compile_kernels import (
+    KernelModule,
+    compile_kernels,
+    compile_missing,
+    fingerprint,
+    launched_modules,
+)
 from tasks.simulators.errors import SimulatorError
 from tasks.simulators.mujoco_warp import MujocoWarpSimulator
 from tasks.simulators.scene import PhysicsCfg
@@ -60,7 +67,9 @@ def test_nothing_is_launched_and_warp_is_as_before(monkeypatch: pytest.MonkeyPat
     names = ("launch", "launch_tiled", "get_suggested_block_size", "capture_while", "capture_if", "get_device")
     before = {name: getattr(wp, name) for name in names}
     monkeypatch.setattr(wp.Module, "load", lambda *_args, **_named: pytest.fail("a kernel was launched"))
+    random = torch.get_rng_state()
     assert launched_modules(some_objects(), WORLDS)
+    assert torch.equal(random, torch.get_rng_state()), "a training would depend on whether its kernels were looked for"
     assert before == {name: getattr(wp, name) for name in names}
 
 
@@ -70,7 +79,7 @@ def test_the_hash_has_the_settings_and_the_sizes(modules: List[KernelModule]) ->
     for other in (
         launched_modules(some_objects(), WORLDS + 1),
         launched_modules(some_objects(), WORLDS, PhysicsCfg(ls_iterations=7)),
-        launched_modules(some_objects(), WORLDS, PhysicsCfg(integrator="discrete")),
+        launched_modules(some_objects(), WORLDS, PhysicsCfg(integrator="implicitfast")),
     ):
         new = identifiers(other) - again
         assert 0 < len(new) < len(again)
@@ -92,12 +101,78 @@ def test_modules_are_compiled_once(
 
     first, second = compiled(), compiled()
     assert (first.modules, first.compiled, second.modules, second.compiled) == (1, 1, 1, 0)
-    assert told == [(0, 1, ""), (1, 1, small.name)] * 2
+    assert told == [(0, 1, ""), (1, 1, small.name)], "the second time there is nothing to show"
     assert wp.config.kernel_cache_dir == cache
     directory = tmp_path / wp.config.version / small.identifier
     assert first.cache_dir == directory.parent
     assert (directory / f"{small.identifier}.sm{ARCH}.cubin").read_bytes()[:4] == b"\x7fELF"
     assert json.loads((directory / f"{small.identifier}.meta").read_text())
+
+    monkeypatch.setattr(ahead, "launched_modules", lambda *_args: pytest.fail("the stamp was not looked at"))
+    assert (compiled().modules, compiled().compiled) == (1, 0)
+    monkeypatch.setattr(ahead, "launched_modules", lambda *_args: [small])
+    for lost in directory.iterdir():
+        lost.unlink()
+    assert compiled().compiled == 1, "a stamp does not count without the files that it lists"
+    (stamp,) = first.cache_dir.glob("compiled_*.json")
+    stamp.write_text("[")
+    assert compiled().compiled == 0 and json.loads(stamp.read_text()) == [list(small.files(ARCH))]
+
+
+def test_the_stamp_has_all_that_kernels_depend_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    objects = some_objects()
+    hand = replace(HAND, mjcf=tmp_path / "hand.xml")
+    hand.mjcf.write_bytes(HAND.mjcf.read_bytes())
+    seen = [
+        fingerprint(objects, [8], PhysicsCfg(), hand, ARCH),
+        fingerprint(objects, [8, 4], PhysicsCfg(), hand, ARCH),
+        fingerprint(objects, [8], PhysicsCfg.fine(), hand, ARCH),
+        fingerprint(objects, [8], PhysicsCfg(), hand, 80),
+        fingerprint(ObjectSet.of("fewer", objects.objects[1:]), [8], PhysicsCfg(), hand, ARCH),
+        fingerprint(
+            ObjectSet.of("larger", [scaled(objects.objects[0]), *objects.objects[1:]]), [8], PhysicsCfg(), hand, ARCH
+        ),
+    ]
+    assert seen[0] == fingerprint(ObjectSet.of("other name", objects.objects), [8], PhysicsCfg(), HAND, ARCH)
+    for version in ("mujoco_warp", "mujoco"):
+        monkeypatch.setattr(getattr(ahead, version), "__version__", f"later {version}")
+        seen.append(fingerprint(objects, [8], PhysicsCfg(), hand, ARCH))
+    hand.mjcf.write_bytes(HAND.mjcf.read_bytes() + b" ")
+    seen.append(fingerprint(objects, [8], PhysicsCfg(), hand, ARCH))
+    monkeypatch.setattr(ahead.backend, "__file__", str(hand.mjcf))
+    seen.append(fingerprint(objects, [8], PhysicsCfg(), hand, ARCH))
+    assert len(set(seen)) == len(seen)
+
+
+def scaled(item: ObjectModel) -> ObjectModel:
+    return replace(item, parts=tuple(1.1 * part for part in item.parts))
+
+
+def test_before_a_training(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """Something is shown only if there is something to compile; what fails is one warning; without a GPU nothing is done."""
+    asked, missing = [], 0
+
+    def stand_in(*args: Any, progress: Any) -> None:
+        asked.append(args)
+        if missing < 0:
+            raise OSError("no room\nleft")
+        for done in range(missing + 1 if missing else 0):
+            progress(done, missing, "")
+
+    monkeypatch.setattr(ahead, "compile_kernels", stand_in)
+    args = some_objects(), (8, 4), PhysicsCfg(), "shadow"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    compile_missing(*args)
+    assert not asked
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    compile_missing(*args)
+    assert asked == [args] and capsys.readouterr().out == ""
+    missing = 3
+    compile_missing(*args)
+    assert capsys.readouterr().out == "compiling 3 modules of GPU kernels, once\n"
+    missing = -1
+    with pytest.warns(UserWarning, match=r"one by one as they are needed \(OSError: no room left\)"):
+        compile_missing(*args)
 
 
 def test_what_cannot_be_compiled_for() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Callable
 
 import conformance
@@ -15,6 +16,7 @@ from mujoco_checks import WORLDS, Rig, everyone, state_error, varied
 from plain_mujoco import (
     CUBE,
     CYLINDER,
+    FINE,
     HAND,
     HULL,
     PHYSICS,
@@ -31,35 +33,39 @@ from torch import Tensor
 from tasks.objects import ObjectSet
 from tasks.simulators import scene
 from tasks.simulators.mujoco import MujocoSimulator
+from tasks.simulators.scene import PhysicsCfg
 
 
-def rig_of(sim: MujocoSimulator) -> Rig:
+def rig_of(sim: MujocoSimulator, physics: PhysicsCfg = PHYSICS) -> Rig:
     names = ("qpos", "qvel", "qacc_warmstart", "ctrl", "xfrc_applied")
-    return Rig(sim, {name: torch.from_numpy(sim.batch.bind(name)) for name in names})
+    return Rig(sim, {name: torch.from_numpy(sim.batch.bind(name)) for name in names}, physics)
 
 
 def launch(sim: MujocoSimulator, velocity: Tensor) -> None:
     mujoco_checks.launch(rig_of(sim), velocity)
 
 
-def make(objects: ObjectSet, num_envs: int) -> MujocoSimulator:
-    return MujocoSimulator(HAND, objects, num_envs, num_threads=1)
+def make(objects: ObjectSet, num_envs: int, physics: PhysicsCfg = PHYSICS) -> MujocoSimulator:
+    return MujocoSimulator(HAND, objects, num_envs, physics, num_threads=1)
 
 
-@pytest.fixture(scope="module")
-def rig() -> Rig:
-    return rig_of(make(some_objects(), WORLDS))
+@pytest.fixture(scope="module", params=[PHYSICS, FINE], ids=["training", "fine"])
+def rig(request: pytest.FixtureRequest) -> Rig:
+    return rig_of(make(some_objects(), WORLDS, request.param), request.param)
 
 
-# At 1/120 s the fingers, thrown at their targets in the first step, are ahead of those of the small steps, and an object that
-# tumbles at 11 rad/s, 5 degrees a sub-step, gains 3 %.
+@pytest.mark.parametrize("physics", [PHYSICS, FINE], ids=["training", "fine"])
 @pytest.mark.parametrize("check", conformance.CONFORMANCE, ids=lambda check: check.__name__)
-def test_mujoco_contract(check: Callable[[Bench], None]) -> None:
-    check(Bench(make, launch, path_rad=0.06, momentum_share=0.05))
+def test_mujoco_contract(check: Callable[[Bench], None], physics: PhysicsCfg) -> None:
+    if physics is PHYSICS and check in conformance.ACCURACY:
+        pytest.skip("about errors that grow with the step")
+    check(Bench(partial(make, physics=physics), launch))
 
 
 @pytest.mark.parametrize("check", mujoco_checks.BOTH, ids=lambda check: check.__name__)
 def test_mujoco(check: Callable[[Rig], None], rig: Rig) -> None:
+    if rig.physics is PHYSICS and check in mujoco_checks.ACCURACY:
+        pytest.skip("about errors that grow with the step")
     check(rig)
 
 
@@ -89,7 +95,8 @@ def test_grasp_is_plain_mujoco(rig: Rig, same: bool) -> None:
             # The state is float32.
             assert error["drive_force"] < 1e-5 and error["force"] < 1e-4 and error["torque"] < 1e-5, f"{world}: {error}"
     assert contacts > 100
-    assert (rig.sim.state.object_pos[[SPHERE, CUBE], 2] > 0.15).all(), "the script lifts these"
+    lifted = [CUBE] if rig.physics is PHYSICS else [SPHERE, CUBE]  # of such fingers a sphere slips out in coarse steps
+    assert (rig.sim.state.object_pos[lifted, 2] > 0.15).all(), "the script lifts these"
 
 
 def test_swapped_object_is_plain_mujoco(rig: Rig) -> None:
@@ -120,7 +127,7 @@ def test_ends_beyond_the_first_object_are_felt() -> None:
         start.joint_pos[world, 0] = -half[0] - 0.004 - 0.1355  # the fingertips' ends reach 4 mm over
         start.object_pos[world] = torch.tensor([0.0, 0.0, 0.352 - half[2]])
     start.object_quat[:] = torch.tensor([1.0, 0, 0, 0])
-    plain = [rig.plain(start, world) for world in range(2)]
+    plain = [PlainWorld(start, world) for world in range(2)]
     start.object_id = torch.tensor([1, 2])
     start.into(sim)
     velocity = torch.tensor([0.0, 0.0, 1.5, 0.0, 0.0, 0.0]).repeat(2, 1)
@@ -179,7 +186,7 @@ def test_no_memory_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where MuJoCo C runs out of memory altogether it says so."""
     original = scene._set_options
 
-    def cramped(spec: mujoco.MjSpec, physics: scene.PhysicsCfg) -> None:
+    def cramped(spec: mujoco.MjSpec, physics: PhysicsCfg) -> None:
         original(spec, physics)
         spec.memory = 50_000
 

@@ -14,7 +14,7 @@ import torch
 import warp as wp
 from conformance import Bench
 from mujoco_checks import WORLDS, Rig, everyone, state_error, varied
-from plain_mujoco import HAND, HULL, PlainWorld, closing, grasping, resting, some_objects
+from plain_mujoco import FINE, HAND, HULL, PHYSICS, closing, grasping, resting, some_objects
 from torch import Tensor
 
 from ppo_grasp.graphs import CapturedFunction, side_stream
@@ -24,39 +24,41 @@ from tasks.simulators import contract
 from tasks.simulators import mujoco_warp as backend
 from tasks.simulators.contract import SimState
 from tasks.simulators.mujoco_warp import MujocoWarpSimulator
+from tasks.simulators.scene import PhysicsCfg
 
 CUDA = torch.device("cuda")
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
-def rig_of(sim: MujocoWarpSimulator) -> Rig:
+def rig_of(sim: MujocoWarpSimulator, physics: PhysicsCfg = PHYSICS) -> Rig:
     names = ("qpos", "qvel", "qacc_warmstart", "ctrl")
     arrays = {name: wp.to_torch(getattr(sim.data, name)) for name in names}
-    return Rig(sim, {**arrays, "xfrc_applied": wp.to_torch(sim.data.xfrc_applied)})
+    return Rig(sim, {**arrays, "xfrc_applied": wp.to_torch(sim.data.xfrc_applied)}, physics)
 
 
 def launch(sim: MujocoWarpSimulator, velocity: Tensor) -> None:
     mujoco_checks.launch(rig_of(sim), velocity)
 
 
-def make(objects: ObjectSet, num_envs: int, device: str = "cpu") -> MujocoWarpSimulator:
-    return MujocoWarpSimulator(HAND, objects, num_envs, torch.device(device))
+def make(objects: ObjectSet, num_envs: int, device: str = "cpu", physics: PhysicsCfg = PHYSICS) -> MujocoWarpSimulator:
+    return MujocoWarpSimulator(HAND, objects, num_envs, torch.device(device), physics)
 
 
-@pytest.fixture(scope="module")
-def rig() -> Rig:
-    return rig_of(make(some_objects(), WORLDS))
+@pytest.fixture(scope="module", params=[PHYSICS, FINE], ids=["training", "fine"])
+def rig(request: pytest.FixtureRequest) -> Rig:
+    return rig_of(make(some_objects(), WORLDS, physics=request.param), request.param)
 
 
-# At 1/120 s the fingers, thrown at their targets in the first step, are ahead of those of the small steps, and an object that
-# tumbles at 11 rad/s, 5 degrees a sub-step, gains 3 %.
 @pytest.mark.parametrize("check", conformance.CONFORMANCE, ids=lambda check: check.__name__)
 def test_warp_contract(check: Callable[[Bench], None]) -> None:
-    check(Bench(make, launch, path_rad=0.06, momentum_share=0.05))
+    physics = FINE if check in conformance.ACCURACY else PHYSICS
+    check(Bench(partial(make, physics=physics), launch))
 
 
 @pytest.mark.parametrize("check", mujoco_checks.BOTH, ids=lambda check: check.__name__)
 def test_warp(check: Callable[[Rig], None], rig: Rig) -> None:
+    if rig.physics is PHYSICS and check in mujoco_checks.ACCURACY:
+        pytest.skip("about errors that grow with the step")
     check(rig)
 
 
@@ -64,6 +66,9 @@ def test_warp_in_the_air_is_plain_mujoco(rig: Rig) -> None:
     """float32: until something touches, 1e-4 (m, rad) after 0.13 s of moving fingers and tumbling objects."""
     start = varied(grasping(some_objects(), everyone()))
     start.joint_pos[:, 2] += 0.1
+    start.joint_pos[:, HAND.drives.index("LFJ5")] = (
+        0.05  # at its limit, which rounding decides about, it may be a step ahead
+    )
     start.object_pos[:, 1] -= 0.4
     start.object_pos[:, 2] += 0.4
     start.into(rig.sim)
@@ -82,28 +87,34 @@ def test_warp_in_the_air_is_plain_mujoco(rig: Rig) -> None:
             assert error["drive_force"] < 5e-3 and error["force"] == 0, f"world {world}, step {step}: {error}"
 
 
-def test_warp_grasp_is_near_plain_mujoco(rig: Rig) -> None:
+@pytest.fixture(scope="module")
+def fine() -> Rig:
+    """For what touches: with rounding an impact is felt a step sooner or later, and a coarse step goes far."""
+    return rig_of(make(some_objects(), WORLDS, physics=FINE), FINE)
+
+
+def test_warp_grasp_is_near_plain_mujoco(fine: Rig) -> None:
     """After 0.3 s of impacts and of fingers closing, positions are within a few millimetres, forces of the same size."""
     start = varied(grasping(some_objects(), everyone()))
-    start.into(rig.sim)
-    plain = [rig.plain(start, world) for world in everyone()]
+    start.into(fine.sim)
+    plain = [fine.plain(start, world) for world in everyone()]
     touched = torch.zeros(WORLDS, dtype=torch.bool)
     for step in range(9):
         targets = closing(start, step)
-        rig.sim.step(targets)
-        touched |= (rig.sim.state.fingertip_wrench[:, :, :3].norm(dim=-1) > 0.05).any(-1)
+        fine.sim.step(targets)
+        touched |= (fine.sim.state.fingertip_wrench[:, :, :3].norm(dim=-1) > 0.05).any(-1)
         for world, one in enumerate(plain):
             one.step(targets[world])
     assert touched.sum() >= 3
     for world, one in enumerate(plain):
         place = torch.from_numpy(one.data.body("object").xpos.copy()).float()
         tips = torch.from_numpy(np.stack([one.data.site(name).xpos for name in HAND.fingertip_sites])).float()
-        torch.testing.assert_close(rig.sim.state.object_pos[world], place, atol=3e-3, rtol=0.0)
-        torch.testing.assert_close(rig.sim.state.fingertip_pos[world], tips, atol=3e-3, rtol=0.0)
+        torch.testing.assert_close(fine.sim.state.object_pos[world], place, atol=3e-3, rtol=0.0)
+        torch.testing.assert_close(fine.sim.state.fingertip_pos[world], tips, atol=3e-3, rtol=0.0)
 
 
-def test_warp_swapped_object_is_near_plain_mujoco(rig: Rig) -> None:
-    mujoco_checks.object_swaps_at_a_masked_reset(rig, tolerance=5e-2)
+def test_warp_swapped_object_is_near_plain_mujoco(fine: Rig) -> None:
+    mujoco_checks.object_swaps_at_a_masked_reset(fine, tolerance=5e-2)
 
 
 def test_warp_contact_overflow_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +129,7 @@ def test_warp_contact_overflow_is_reported(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_warp_constraint_overflow_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "CONSTRAINTS_PER_WORLD", 8)
+    monkeypatch.setattr(backend, "CONSTRAINTS_PER_WORLD", 16)
     assert_overflow_is_told()
 
 
