@@ -29,8 +29,8 @@ class _Timed:
         return stats
 
 
-def run(env: SteppedTask, s: Settings, meter: Meter, directory: Path) -> None:
-    """Trains until the meter ends it."""
+def run(env: SteppedTask, s: Settings, meter: Meter, directory: Path, fast: bool = False) -> None:
+    """Trains until the meter ends it.  fast: with compiled losses and bfloat16 in the learner."""
     ppo = PPOCfg(
         num_steps=s.num_steps,
         num_epochs=s.num_epochs,
@@ -49,6 +49,8 @@ def run(env: SteppedTask, s: Settings, meter: Meter, directory: Path) -> None:
         eval_interval=NEVER,
         checkpoint_interval=NEVER,
         seed=s.seed,
+        compile=fast,
+        amp=fast,
         ppo=ppo,
         network=network,
     )

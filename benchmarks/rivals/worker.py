@@ -74,11 +74,12 @@ def measure(job: Job) -> Dict[str, Any]:
     meter = Meter(device, job.plan, job.settings)
     with side_stream(device), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         env = SteppedTask(ActorsView(make_task(job, device)))
-        if job.engine != "ours":  # which records the whole rollout itself
+        ours = job.engine.startswith("ours")
+        if not ours:  # which records the whole rollout itself
             env.prepare()
         if job.plan.equal_seconds > 0 and job.sim != "none":
             meter.evaluate = make_evaluation(job)
-        if job.engine != "ours":
+        if not ours:
             torch.backends.cuda.matmul.allow_tf32 = job.tf32  # after the recording, so for the networks only
         failed: Dict[str, str] = {}
         try:
