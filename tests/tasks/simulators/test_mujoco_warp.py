@@ -201,7 +201,7 @@ def test_warp_captured_step_is_the_eager_one() -> None:
 def test_warp_objects_change_under_replay() -> None:
     """A reset in a graph puts in the objects that its inputs name at the replay, not those of the capture."""
     with side_stream(CUDA):
-        sim = make(some_objects(), WORLDS, "cuda", FINE)  # in steps of 1/60 s an object falls 2.7 mm before the table bears it
+        sim = make(some_objects(), WORLDS, "cuda", FINE)  # in the coarse one objects first fall 2.7 mm
         start = varied(resting(some_objects(), everyone(), height=0.7))
         given = {name: value.cuda() for name, value in start.__dict__.items()}
         mask = torch.ones(WORLDS, dtype=torch.bool, device=CUDA)
