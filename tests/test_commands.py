@@ -152,6 +152,15 @@ def test_evaluation_and_play_take_fine_physics_unless_told(
     assert expected.control_dt == pytest.approx(trained.control_dt)
 
 
+def test_physics_of_a_training(run: Run, tiny: Tuple[object, ...], tmp_path: Path) -> None:
+    """Without a GPU in finer steps, which the command line overrides one by one."""
+    words = ("--total-timesteps", 32, "--run-dir", "r", "--physics.timestep", 1 / 60, "--physics.substeps", 2)
+    assert run("train.py", *tiny, *words).status == 0
+    found = json.loads((tmp_path / "r" / "config.json").read_text())["task"]["physics"]
+    assert found["integrator"] == "implicitfast" and found["timestep"] * found["substeps"] == pytest.approx(1 / 30)
+    assert found["timestep"] == 1 / 60
+
+
 def test_fine_physics() -> None:
     assert PhysicsCfg.fine().control_dt == pytest.approx(PhysicsCfg().control_dt) == pytest.approx(1 / 30)
     assert PhysicsCfg.fine().timestep == PhysicsCfg().timestep / 4
