@@ -5,8 +5,7 @@ Lengths in metres, forces in newtons, all tensors (N,) unless said otherwise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Callable, Dict, Tuple
 
 import torch
@@ -44,11 +43,11 @@ class StepOutcome:
     previous_action: Tensor
     phase: Tensor
     """() from 0 to 1 over the first 10 M environment steps."""
+    at_object: Tensor = field(init=False)
+    """(N,) 1 where palm and fingertips are at the object, else 0; six terms ask for it."""
 
-    @cached_property
-    def at_object(self) -> Tensor:
-        """(N,) 1 where palm and fingertips are at the object, else 0; six terms ask for it."""
-        return ((self.tip_distance.sum(-1) < 0.10) & (self.palm_distance < 0.05)).float()
+    def __post_init__(self) -> None:
+        self.at_object = ((self.tip_distance.sum(-1) < 0.10) & (self.palm_distance < 0.05)).float()
 
 
 Term = Callable[[StepOutcome], Tensor]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -10,13 +9,14 @@ import sys
 import tempfile
 import warnings
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import trimesh
 
+from tasks.objects import cache
 from tasks.objects.build import build, merged_parts
 from tasks.objects.geometry import convex_hull, hull_faces, mass_properties
 from tasks.objects.model import MAX_HULL_VERTICES, MAX_PARTS, ObjectError, ObjectModel
@@ -41,9 +41,8 @@ COACD = {
 }  # fmt: skip
 COACD_SECONDS = 300
 """A mesh that takes longer becomes its hull."""
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Part of the cache's keys; to be raised when the same file would give another object."""
-FIELDS = ("mass", "com", "inertia", "rest_quat", "rest_height", "rest_prob")
 
 
 @dataclass(frozen=True)
@@ -136,12 +135,11 @@ def load_mesh(path: Path, *, scale: float = 1.0, name: Optional[str] = None) -> 
     sidecar = _sidecar(beside, notes)
     factor = scale if sidecar.scale is None else sidecar.scale
     settings = json.dumps([CACHE_VERSION, path.suffix.lower(), factor, sidecar.mass, DENSITY, COACD], sort_keys=True)
-    key = hashlib.sha256(settings.encode() + b"\0" + content).hexdigest()
-    entry = _cache_directory() / f"{key}.npz"
+    entry = cache.entry(settings.encode() + b"\0" + content)
     name = path.stem if name is None else name
-    cached = _from_cache(entry, name, sidecar.friction)
-    if cached is not None:
-        return cached
+    cached = cache.load(entry)
+    if cached:
+        return replace(cached[0], name=name, friction=sidecar.friction)
     parts, settled = convex_parts(_checked(path, read_mesh(path, content), factor), path)
     whole = mass_properties(convex_hull(np.concatenate(parts)))[0]
     volume = min(whole, sum(mass_properties(convex_hull(p))[0] for p in parts))
@@ -149,7 +147,7 @@ def load_mesh(path: Path, *, scale: float = 1.0, name: Optional[str] = None) -> 
         name, "mesh", parts, density=DENSITY, mass=sidecar.mass, volume=volume, own_axes=False, friction=sidecar.friction
     )  # fmt: skip
     if settled:
-        _to_cache(entry, model)
+        cache.save(entry, [model])
     return model
 
 
@@ -312,33 +310,3 @@ def _decompose(mesh: RawMesh) -> List[np.ndarray]:
     if not found:
         raise RuntimeError("no parts found")
     return found
-
-
-# --- cache -------------------------------------------------------------------------------------------------------------
-
-
-def _cache_directory() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ppo_grasp" / "objects"
-
-
-def _from_cache(entry: Path, name: str, friction: Optional[float]) -> Optional[ObjectModel]:
-    try:
-        with np.load(entry) as data:
-            parts = tuple(data[f"part{k}"] for k in range(int(data["count"])))
-            values = {f: data[f] for f in FIELDS}
-    except Exception:  # absent, cut short or of another making: as good as none
-        return None
-    return ObjectModel(name, "mesh", parts, friction=friction, **{**values, "mass": float(values["mass"])})
-
-
-def _to_cache(entry: Path, model: ObjectModel) -> None:
-    """Writes beside and renames, so that nobody reads half a file; a cache that cannot be written is no error."""
-    arrays = {f: getattr(model, f) for f in FIELDS}
-    arrays.update({f"part{k}": p for k, p in enumerate(model.parts)}, count=len(model.parts))
-    try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=str(entry.parent), suffix=".tmp", delete=False) as file:
-            np.savez(file, **arrays)
-        os.replace(file.name, str(entry))
-    except OSError:
-        pass

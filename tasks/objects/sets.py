@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tasks.objects import cache
 from tasks.objects.generate import FAMILIES, generate, generate_one
 from tasks.objects.geometry import convex_hull, hull_faces
 from tasks.objects.meshes import Progress, load_directory
@@ -152,42 +153,47 @@ def _in_turn(kinds: Sequence[str], count: int, seed: int) -> List[ObjectModel]:
     return [generate_one(kinds[i % len(kinds)], i, seed, off_centre=0.0, wide=False) for i in range(count)]
 
 
-def _primitives(seed: int, count: int) -> ObjectSet:
-    return ObjectSet.of("primitives", _in_turn(PRIMITIVE_KINDS, count, seed), PRIMITIVE_KINDS)
-
-
-def _mixed(seed: int, count: int) -> ObjectSet:
-    kinds = (*PRIMITIVE_KINDS, "hull")
-    return ObjectSet.of("mixed", _in_turn(kinds, count, seed), kinds)
-
-
-def _convex(seed: int, count: int) -> ObjectSet:
-    """Three random hulls to each primitive."""
-    kinds = (*PRIMITIVE_KINDS, "hull")
-    return ObjectSet.of("convex", generate(kinds, count, seed, weights=(1, 1, 1, 9)), kinds)
-
-
-def _procedural(seed: int, count: int) -> ObjectSet:
-    return ObjectSet.of("procedural", generate(TRAINING_KINDS, count, seed), TRAINING_KINDS)
-
-
-def _holdout(seed: int, count: int) -> ObjectSet:
-    kinds = (*TRAINING_KINDS, *HOLDOUT_KINDS)
-    weights = [FAMILIES[k].weight for k in kinds]
+def _holdout(seed: int, count: int) -> List[ObjectModel]:
+    weights = [FAMILIES[k].weight for k in (*TRAINING_KINDS, *HOLDOUT_KINDS)]
     known = sum(weights[: len(TRAINING_KINDS)])
     each = known * HOLDOUT_SHARE / (1 - HOLDOUT_SHARE) / len(HOLDOUT_KINDS)
     weights[len(TRAINING_KINDS) :] = [each] * len(HOLDOUT_KINDS)
-    return ObjectSet.of("holdout", generate(kinds, count, seed, weights=weights), kinds)
+    return generate((*TRAINING_KINDS, *HOLDOUT_KINDS), count, seed, weights=weights)
 
 
-OBJECT_SETS: Dict[str, Tuple[Callable[[int, int], ObjectSet], int, int]] = {
-    "primitives": (_primitives, 1, 60),
-    "mixed": (_mixed, 2, 200),
-    "convex": (_convex, 3, 240),
-    "procedural": (_procedural, 4, 1000),
-    "holdout": (_holdout, 5, 200),
+class NamedSet(NamedTuple):
+    """A set that is generated."""
+
+    make: Callable[[int, int], List[ObjectModel]]
+    """Of seed and count."""
+    kinds: Tuple[str, ...]
+    """In their order."""
+    seed: int
+    size: int
+
+
+CONVEX_KINDS = (*PRIMITIVE_KINDS, "hull")
+OBJECT_SETS: Dict[str, NamedSet] = {
+    "primitives": NamedSet(lambda seed, count: _in_turn(PRIMITIVE_KINDS, count, seed), PRIMITIVE_KINDS, 1, 60),
+    "mixed": NamedSet(lambda seed, count: _in_turn(CONVEX_KINDS, count, seed), CONVEX_KINDS, 2, 200),
+    # Three random hulls to each primitive.
+    "convex": NamedSet(
+        lambda seed, count: generate(CONVEX_KINDS, count, seed, weights=(1, 1, 1, 9)), CONVEX_KINDS, 3, 240
+    ),
+    "procedural": NamedSet(lambda seed, count: generate(TRAINING_KINDS, count, seed), TRAINING_KINDS, 4, 1000),
+    "holdout": NamedSet(_holdout, (*TRAINING_KINDS, *HOLDOUT_KINDS), 5, 200),
 }
-"""Name -> (maker of (seed, count), its seed, its count)."""
+
+
+def _generated(name: str, seed: int, count: int) -> ObjectSet:
+    """From the cache if it was made before: a thousand objects take seven seconds."""
+    named = OBJECT_SETS[name]
+    path = cache.entry(b"\0".join([cache.makers(), f"{name} {seed} {count}".encode()]))
+    objects = cache.load(path)
+    if not objects:
+        objects = named.make(seed, count)
+        cache.save(path, objects)
+    return ObjectSet.of(name, objects, named.kinds)
 
 
 def load_objects(
@@ -209,8 +215,8 @@ def load_objects(
         raise ObjectError(f"the scale of objects must be greater than 0, not {scale:g}")
     name = str(name_or_dir)
     if name in OBJECT_SETS:
-        make, own_seed, own_count = OBJECT_SETS[name]
-        return make(own_seed + 1000 * seed, own_count if count is None else count)
+        own = OBJECT_SETS[name]
+        return _generated(name, own.seed + 1000 * seed, own.size if count is None else count)
     directory = Path(name_or_dir)
     if directory.is_dir():
         meshes = load_directory(directory, scale=scale, skip_bad=skip_bad, progress=progress)
