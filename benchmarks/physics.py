@@ -24,15 +24,16 @@ from tasks.evaluation import evaluate
 from tasks.objects import load_objects
 from tasks.simulators.scene import PhysicsCfg
 
+FORMER = "integrator=implicitfast,timestep=1/120,substeps=4"
 VARIANTS = (
     "",
-    "substeps=8,timestep=1/240,iterations=20,ls_iterations=50",
-    "timestep=1/90,substeps=3",
-    "integrator=discrete",
-    "integrator=discrete,timestep=1/60,substeps=2",
-    "multiccd=False",
-    "condim=3",
-    "iterations=6",
+    "iterations=10",
+    "integrator=discrete,timestep=1/90,substeps=3",
+    FORMER,
+    f"{FORMER},iterations=4",
+    f"{FORMER},iterations=10",
+    f"{FORMER},iterations=10,condim=3",
+    "integrator=implicitfast,timestep=1/240,substeps=8,iterations=20,ls_iterations=50",
     "cone=pyramidal",
 )
 

@@ -5,6 +5,7 @@ Lights, floor, backdrop and goal are added to what is drawn and not to the model
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib
 import os
@@ -351,6 +352,10 @@ def draw_failures(
 def _gl_contexts(model: mujoco.MjModel, width: int, height: int) -> Tuple[Any, Optional[mujoco.MjrContext]]:
     """OpenGL's context and MuJoCo's in it, off screen, by what MUJOCO_GL says, else by the first that works of EGL, OSMesa
     and a window system."""
+    with contextlib.suppress(
+        ImportError
+    ):  # a software renderer and triton bring an LLVM each: loaded after it, triton crashes
+        importlib.import_module("triton")
     chosen = os.environ.get("MUJOCO_GL", "").lower()
     usual = {"linux": ("egl", "osmesa", "glfw"), "darwin": ("cgl", "glfw")}.get(sys.platform, ("glfw",))
     backends = (chosen,) if chosen in ("egl", "osmesa", "glfw", "cgl") else usual

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
@@ -249,6 +251,19 @@ def test_play_without_a_display_writes_a_video(run: Run, policy: Path, tmp_path:
     done = run("play.py", "--checkpoint", policy, "--episodes", 1)
     assert done.status == 0, done.err
     assert (tmp_path / "grasp.mp4").stat().st_size > 1000
+
+
+@draws
+@pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
+def test_triton_loads_after_a_picture() -> None:
+    """It and a software renderer bring an LLVM each; the second one to be loaded may crash, and with it the process."""
+    words = """
+import mujoco
+from tasks.rendering import WorldRenderer
+WorldRenderer(mujoco.MjModel.from_xml_string("<mujoco/>"))
+import triton
+"""
+    assert subprocess.run([sys.executable, "-c", words], cwd=ROOT, timeout=120).returncode == 0
 
 
 @draws
