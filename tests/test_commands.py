@@ -103,7 +103,7 @@ def test_train_resume_and_evaluate(run: Run, tiny: Tuple[object, ...], tmp_path:
 def test_kernels_are_compiled_before_the_simulators_are_built(
     run: Run, tiny: Tuple[object, ...], monkeypatch: pytest.MonkeyPatch, other: bool
 ) -> None:
-    compile_kernels = pytest.importorskip("tasks.simulators.compile_kernels", reason="needs MuJoCo Warp")
+    compile_kernels = pytest.importorskip("tasks.compile_kernels", reason="needs MuJoCo Warp")
     from tasks import build
     from tasks.simulators.errors import SimulatorError
 

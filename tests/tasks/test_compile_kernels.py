@@ -13,22 +13,23 @@ import torch
 pytest.importorskip("mujoco_warp", reason="needs MuJoCo Warp")
 
 import warp as wp
-from mujoco_checks import WORLDS
 from plain_mujoco import HAND, some_objects
 
-from tasks.grasp import GraspTask
-from tasks.objects import ObjectModel, ObjectSet
-from tasks.simulators import compile_kernels as ahead
-from tasks.simulators.compile_kernels import (
+from tasks import compile_kernels as ahead
+from tasks.compile_kernels import (
     KernelModule,
     compile_kernels,
     compile_missing,
     fingerprint,
     launched_modules,
 )
+from tasks.grasp import GraspTask
+from tasks.objects import ObjectModel, ObjectSet
 from tasks.simulators.errors import SimulatorError
 from tasks.simulators.mujoco_warp import MujocoWarpSimulator
 from tasks.simulators.scene import PhysicsCfg
+
+WORLDS = 5
 
 ARCH = 90
 

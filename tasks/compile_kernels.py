@@ -1,6 +1,6 @@
 """Compiles MuJoCo Warp's GPU kernels ahead of time, on all cores, with or without a GPU.
 
-    python -m tasks.simulators.compile_kernels --arch 90
+    python -m tasks.compile_kernels --arch 90
 
 Warp compiles a kernel at its first launch, one after the other, and keeps the result in its cache.  Which kernels a simulation
 launches depends on its settings and sizes.  So one is built on Warp's CPU device and stepped with launches that are noted and
