@@ -2,7 +2,7 @@
 
     python benchmarks/robustness.py --json robustness.json
 
-Each row plays the same starts as the first, with one thing changed: a slice of the observation held at its mean, noise on all
+Each row starts from the same seed as the first, with one thing changed: a slice of the observation held at its mean, noise on all
 of it, actions that come a step late, other frictions, other masses.  A slice that is masked here was there in training: what
 a policy could do that never had it is another question.
 """
