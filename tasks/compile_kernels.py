@@ -233,7 +233,7 @@ def _noted_launches() -> Iterator[List[Tuple[wp.Kernel, int]]]:
         if np.prod(dim) == 0:  # nothing to do, and so nothing that Warp would load
             return
         if kernel.is_generic:  # its overloads are made by launching
-            raise NotImplementedError(f"{kernel.key} is generic")
+            raise SimulatorError(f"{kernel.key} cannot be compiled ahead: a training compiles it when it starts")
         launches.append((kernel, block_dim or BLOCK_DIM))
 
     def get_suggested_block_size(kernel: wp.Kernel, _device: Any = None) -> Tuple[int, int]:
