@@ -113,6 +113,7 @@ class Trainer:
         self.env_steps = 0
         self.best_score = -math.inf
         self._earlier_wall_s = 0.0
+        self._began = 0.0
         self._resumed_rng: Optional[Dict[str, Any]] = None
         self._running: Optional[_Issued] = None
         self._policy_ms = math.nan
@@ -192,6 +193,7 @@ class Trainer:
     def _loop(self, log: MetricsLogger) -> None:
         cfg = self.cfg
         self._start(log)
+        self._began = process_age()
         next_eval = self.env_steps + cfg.eval_interval
         next_checkpoint = self.env_steps + cfg.checkpoint_interval
         finished = self._finished()
@@ -336,9 +338,12 @@ class Trainer:
         return self._progress() >= 1
 
     def _progress(self) -> float:
-        """Share of the steps or of the time that is used up, whichever is more."""
+        """Share of the steps or of the time that is used up, whichever is more.  Time counts from the first iteration on."""
         steps = self.env_steps / max(self.cfg.total_timesteps, 1)
-        return steps if self.cfg.max_minutes is None else max(steps, process_age() / (60.0 * self.cfg.max_minutes))
+        if self.cfg.max_minutes is None:
+            return steps
+        left = 60.0 * self.cfg.max_minutes - self._began
+        return 1.0 if left <= 0 else max(steps, (process_age() - self._began) / left)
 
     def _to_host(self, values: Tensor) -> Tensor:
         """The iteration's one copy to the host; on a GPU it is only issued here."""

@@ -9,6 +9,7 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, 
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tasks.objects import cache
@@ -62,9 +63,12 @@ def distance(faces: Tensor, points: Tensor) -> Tensor:
     in a face and a lower bound where it lies on an edge or a corner.  Inside one part, exact; where parts overlap, the depth
     is understated.  Fixed shapes, no host work; the largest intermediate is (N, P F, M).
     """
-    all_faces = faces.flatten(1, 2)
-    gaps = torch.baddbmm(all_faces[..., 3:], all_faces[..., :3], points.transpose(1, 2), beta=-1.0)
-    return gaps.unflatten(1, faces.shape[1:3]).amax(dim=2).amin(dim=1)
+    planes = faces.flatten(1, 2)
+    if torch.compiler.is_compiling():  # one kernel then looks up, multiplies and compares
+        gaps = (planes[:, None, :, :3] * points[:, :, None]).sum(-1) - planes[:, None, :, 3]
+    else:  # a matrix product of (x, -1) and (n, d); with the faces last, since few points fill no tile
+        gaps = torch.matmul(F.pad(points, (0, 1), value=-1.0), planes.transpose(1, 2))
+    return gaps.unflatten(2, faces.shape[1:3]).amax(dim=3).amin(dim=2)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ CONSTRAINTS_PER_WORLD = 224
 CONVEX_PAIRS_PER_WORLD = 16
 """Mean; each has 5 to 10 kB of scratch memory."""
 
+_MASS_POWER = {"body_mass": 1, "body_inertia": 1, "body_invweight0": -1, "dof_invweight0": -1}
+"""Power of the mass that a field goes with, where that is not 0."""
 _BATCHED = (*GEOM_FIELDS, *BODY_FIELDS, "geom_friction", "body_subtreemass", "dof_invweight0")
 
 
@@ -86,14 +88,19 @@ class MujocoWarpSimulator(Simulator):
             tensor = torch.as_tensor(values, device=self.device).to(like.dtype)
             return tensor.reshape(tensor.shape[0], *like.shape[1:])
 
-        body, geoms = self.scene.object_body, self.scene.object_geoms
-        self._targets = {name: self._fields[name][:, geoms] for name in GEOM_FIELDS}
-        self._targets.update({name: self._fields[name][:, body] for name in BODY_FIELDS})
-        library = {**self.scene.geom_rows, **self.scene.body_rows}
-        self._rows = {name: rows(library[name], self._targets[name]) for name in self._targets}
-        dof = self.scene.object_dof
-        self._targets["dof_invweight0"] = self._fields["dof_invweight0"][:, dof : dof + 6]
-        self._rows["dof_invweight0"] = rows(self.scene.dof_invweight0, self._targets["dof_invweight0"])
+        # What changes with a world's object: the fields of floats lie side by side, so that one look-up gets them all.
+        body, geoms, dof = self.scene.object_body, self.scene.object_geoms, self.scene.object_dof
+        targets = {name: self._fields[name][:, geoms] for name in GEOM_FIELDS}
+        targets.update({name: self._fields[name][:, body] for name in BODY_FIELDS})
+        targets["dof_invweight0"] = self._fields["dof_invweight0"][:, dof : dof + 6]
+        library = {**self.scene.geom_rows, **self.scene.body_rows, "dof_invweight0": self.scene.dof_invweight0}
+        self._meshes = targets.pop("geom_dataid")
+        self._mesh_rows = rows(library["geom_dataid"], self._meshes)
+        self._targets = list(targets.values())
+        self._rows = torch.cat([_flat(rows(library[name], target)) for name, target in targets.items()], dim=1)
+        self._widths = [target[0].numel() for target in self._targets]
+        powers = [_MASS_POWER.get(name, 0) for name in targets]
+        self._mass_power = torch.repeat_interleave(torch.tensor(powers), torch.tensor(self._widths)).to(self.device)
         # Which column of drives, object position and object quaternion each coordinate gets.
         source = torch.empty(self._arrays.qpos.shape[1], dtype=torch.int64)
         source[self.scene.drive_qpos] = torch.arange(NUM_DRIVES)
@@ -166,17 +173,12 @@ class MujocoWarpSimulator(Simulator):
     def _set_objects(self, mask: Tensor, start: Start) -> None:
         _put(mask, self.state.object_id, start.object_id)
         object_id = self.state.object_id  # rows outside the mask may hold anything, and these index the library
-        mass_scale = start.mass_scale
-        scale = {"body_mass": mass_scale, "body_inertia": mass_scale}
-        scale.update(body_invweight0=1 / mass_scale, dof_invweight0=1 / mass_scale)
-        for name, target in self._targets.items():
-            rows = self._rows[name][object_id]
-            if name in scale:
-                rows = rows * _like(scale[name], rows)
-            _put(mask, target, rows)
-        body = self.scene.object_body
-        mass = self._rows["body_mass"][object_id] * mass_scale
-        _put(mask, self._fields["body_subtreemass"][:, body], mass)
+        _put(mask, self._meshes, self._mesh_rows[object_id])
+        rows = self._rows[object_id] * start.mass_scale[:, None] ** self._mass_power
+        for target, row in zip(self._targets, rows.split(self._widths, dim=1)):
+            _put(mask, target, row.view_as(target))
+        mass = self._fields["body_mass"][:, self.scene.object_body]
+        _put(mask, self._fields["body_subtreemass"][:, self.scene.object_body], mass)
         _put(mask, self._fields["body_subtreemass"][:, 0], mass + self.scene.hand_mass)
         _put(mask, self._fields["geom_friction"][:, self.scene.object_geoms, 0], start.friction[:, None])
 
@@ -204,13 +206,19 @@ class MujocoWarpSimulator(Simulator):
         gc.collect()
 
 
+def _flat(rows: Tensor) -> Tensor:
+    return rows.reshape(len(rows), -1)
+
+
 def _like(values: Tensor, rows: Tensor) -> Tensor:
     return values.view(-1, *[1] * (rows.dim() - 1))
 
 
 def _put(mask: Tensor, target: Tensor, values: Tensor | float) -> None:
     """Writes the masked worlds' rows in place; no shape depends on how many there are."""
-    if isinstance(values, Tensor):
+    if not isinstance(values, Tensor):
+        target.masked_fill_(_like(mask, target), values)
+    elif torch.compiler.is_compiling():  # it knows no `out` with gaps, and makes one kernel of this
         target.copy_(torch.where(_like(mask, target), values, target))
     else:
-        target.masked_fill_(_like(mask, target), values)
+        torch.where(_like(mask, target), values, target, out=target)

@@ -45,7 +45,8 @@ def played(simulator: Simulator, compiled: bool) -> List[Tensor]:
 def check(eager: List[Tensor], compiled: List[Tensor]) -> None:
     assert len(eager) == len(compiled) > 0
     for one, other in zip(eager, compiled):
-        assert torch.equal(torch.nan_to_num(one), torch.nan_to_num(other))
+        # Not bit by bit: compiled, the distance to a surface is summed in another order.
+        torch.testing.assert_close(torch.nan_to_num(one), torch.nan_to_num(other), rtol=1e-5, atol=1e-6)
     ended = torch.stack(eager[5::9]) | torch.stack(eager[6::9])
     assert ended.any() and not ended.all(), "worlds must end and go on for this to say something"
 
@@ -53,6 +54,7 @@ def check(eager: List[Tensor], compiled: List[Tensor]) -> None:
 def test_a_compiled_task_is_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without inductor, which may round differently: what is traced, mutations and random numbers included, is the same."""
     monkeypatch.setitem(COMPILE_OPTIONS, "backend", "aot_eager")
+    monkeypatch.delitem(COMPILE_OPTIONS, "options")  # inductor's
     check(played(ScriptedSimulator(WORLDS, wander), False), played(ScriptedSimulator(WORLDS, wander), True))
 
 
@@ -62,6 +64,7 @@ def test_a_compiled_simulator_is_the_simulator(monkeypatch: pytest.MonkeyPatch) 
     from tasks.simulators.mujoco_warp import MujocoWarpSimulator
 
     monkeypatch.setitem(COMPILE_OPTIONS, "backend", "aot_eager")
+    monkeypatch.delitem(COMPILE_OPTIONS, "options")  # inductor's
     results = [
         played(MujocoWarpSimulator(HAND, some_objects(), WORLDS, torch.device("cpu")), compiled)
         for compiled in (False, True)
