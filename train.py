@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from tasks.open_gpu import open_gpu
 from tasks.simulators.isaac_gym_preload import preload_from_argv
 
 preload_from_argv()  # Isaac Gym insists on being imported before torch
+open_gpu()
 
 import argparse  # noqa: E402
 import os  # noqa: E402

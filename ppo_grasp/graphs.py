@@ -101,7 +101,6 @@ def side_stream(device: torch.device) -> Iterator[None]:
 @contextmanager
 def _garbage_collection_suspended() -> Iterator[None]:
     """A finaliser that frees an old graph in the middle of a capture would corrupt it."""
-    gc.collect()
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ppo_grasp.actor_critic import ActorCritic, gaussian_entropy, gaussian_kl, gaussian_log_prob
+from ppo_grasp.adam import Adam
 from ppo_grasp.normalizer import RunningNormalizer
 from ppo_grasp.precision import tf32
 from ppo_grasp.rollout import RolloutBuffer, bootstrap_time_limits, discounted_sums, gae
@@ -116,15 +117,7 @@ class PPO:
         self.device = policy.std_logit.device
         self.actor_params: List[Tensor] = [*policy.actor.parameters(), policy.std_logit]
         self.critic_params: List[Tensor] = list(policy.critic.parameters())
-        on_cuda = self.device.type == "cuda"
-        self.optimizer = torch.optim.Adam(
-            [*self.actor_params, *self.critic_params],
-            lr=torch.tensor(cfg.learning_rate, device=self.device),
-            fused=True,
-            capturable=on_cuda,
-        )
-        # The first step runs before the capture, on purpose: spare the user Adam's warning about that.
-        self.optimizer._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]
+        self.optimizer = Adam([*self.actor_params, *self.critic_params], cfg.learning_rate)
         self.reward_normalizer = RunningNormalizer(1).to(self.device)
         self.discounted_return = torch.zeros(num_envs, device=self.device)
         self._rate_limit = torch.tensor(cfg.max_learning_rate, device=self.device)
@@ -134,12 +127,12 @@ class PPO:
             self._actor_loss = torch.compile(self._eager_actor_loss, fullgraph=True, dynamic=False)
             self._critic_loss = torch.compile(self._eager_critic_loss, fullgraph=True, dynamic=False)
         # The two towers share nothing, so their kernels may run side by side: at small minibatches neither fills the GPU.
-        self._critic_stream = torch.cuda.Stream(self.device) if on_cuda else None
+        self._critic_stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     @property
     def learning_rate(self) -> Tensor:
         """(), on the device."""
-        return self.optimizer.param_groups[0]["lr"]
+        return self.optimizer.learning_rate
 
     def set_progress(self, progress: float) -> None:
         """Tells how much of the training is done, 0 to 1, for `anneal_from`; takes effect without a new capture."""
@@ -244,12 +237,8 @@ class PPO:
 
         grads = [*actor_grads, *critic_grads]
         grad_norm = clip_grad_norm_(grads, cfg.max_grad_norm)
-        for param, grad in zip(self.optimizer.param_groups[0]["params"], grads):
-            param.grad = grad
-        # Fused Adam leaves parameters and moments alone where this flag is 1, on the device, as it does for a gradient scaler.
         usable = (grad_norm < math.inf) & (actor_stats[2] <= self._max_kl)  # false for NaN, too
-        self.optimizer.found_inf = (~usable).float()  # type: ignore[attr-defined]
-        self.optimizer.step()
+        self.optimizer.step(grads, skip=~usable)
         return torch.cat([actor_stats, torch.stack([value_loss.detach(), grad_norm])])
 
     def _eager_actor_loss(self, batch: Batch, old_std: Tensor) -> Tuple[Tensor, Tensor]:
@@ -320,9 +309,6 @@ class PPO:
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Restores what `state_dict` returned, possibly on another kind of device or with another number of environments."""
         self.optimizer.load_state_dict(state["optimizer"])
-        group = self.optimizer.param_groups[0]
-        group["lr"] = group["lr"].to(self.device)
-        group["capturable"] = self.device.type == "cuda"
         self.reward_normalizer.load_state_dict(state["reward_normalizer"])
         if state["discounted_return"].shape == self.discounted_return.shape:
             self.discounted_return.copy_(state["discounted_return"])

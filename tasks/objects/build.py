@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import List, Optional, Sequence
 
 import numpy as np
-import trimesh
 
 from tasks.objects.geometry import Hull, convex_hull, hull_faces, mass_properties, reduce_hull
 from tasks.objects.model import MAX_PARTS, ObjectModel
@@ -92,6 +91,8 @@ def _sorted_axes(extents: np.ndarray) -> np.ndarray:
 
 def _box_axes(points: np.ndarray) -> np.ndarray:
     """(3, 3) rotation into the axes of the smallest box round (N, 3) points, or identity if their own are nearly as good."""
+    import trimesh  # here, since a set from the cache does without and it takes a while
+
     to_box, extents = trimesh.bounds.oriented_bounds(points)
     if np.prod(np.ptp(points, axis=0)) <= 1.05 * np.prod(extents):
         return np.eye(3)

@@ -179,9 +179,9 @@ def test_learning_rate_rule(kl: float, factor: float) -> None:
 def test_learning_rate_stays_within_its_limits_and_in_the_optimiser() -> None:
     for desired, expected in ((1e9, 5e-4), (1e-9, 2e-4)):
         ppo = make_ppo(PPOCfg(desired_kl=desired, min_learning_rate=2e-4, max_learning_rate=5e-4, max_kl=None))
-        tensor = ppo.optimizer.param_groups[0]["lr"]
+        tensor = ppo.optimizer.learning_rate
         stats = stats_of(ppo, make_rollout())
-        assert ppo.optimizer.param_groups[0]["lr"] is tensor is ppo.learning_rate
+        assert ppo.optimizer.learning_rate is tensor is ppo.learning_rate
         assert stats["learning_rate"] == pytest.approx(expected) == float(tensor)
     ppo = make_ppo(PPOCfg(desired_kl=None, learning_rate=7e-4))
     assert stats_of(ppo, make_rollout())["learning_rate"] == pytest.approx(7e-4)
