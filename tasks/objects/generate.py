@@ -7,7 +7,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from tasks.objects import compounds, shapes
+from tasks.objects import compounds, everyday, shapes
 from tasks.objects.build import MASS_RANGE, build
 from tasks.objects.geometry import convex_hull, mass_properties
 from tasks.objects.model import ObjectError, ObjectModel
@@ -29,6 +29,10 @@ class Family:
     """How often, against the others."""
     width: Tuple[float, float] = (0.03, 0.09)
     """Range of the second longest side, m: lying on its largest face, an object is grasped across this."""
+    length: Optional[Tuple[float, float]] = None
+    """Range of the longest side, m, drawn instead of the width, which then is the least and most there may be."""
+    thinnest: float = THINNEST
+    """Least of the shortest side, m."""
 
 
 FAMILIES: Dict[str, Family] = {
@@ -73,6 +77,17 @@ FAMILIES: Dict[str, Family] = {
     "dumbbell": Family(compounds.dumbbell, 0.8),
     "toy": Family(compounds.toy, 1.0, (0.04, 0.09)),
     "pile": Family(compounds.pile, 2.5, (0.03, 0.09)),
+    "carton": Family(everyday.carton, 1.5, (0.1, 0.15)),
+    "plate": Family(everyday.plate, 1.2, (0.1, 0.15), thinnest=0.012),
+    "card": Family(everyday.card, 1.2, (0.035, 0.085), thinnest=0.008),
+    "cutlery": Family(everyday.cutlery, 1.2, (0.012, 0.09), (0.13, 0.25), thinnest=0.008),
+    "pliers": Family(everyday.pliers, 1.2, (0.02, 0.12), (0.12, 0.22), thinnest=0.008),
+    "club": Family(everyday.club, 1.5, (0.03, 0.11), (0.16, 0.25)),
+    "tote": Family(everyday.tote, 1.5, (0.07, 0.15)),
+    "hoop": Family(everyday.hoop, 1.2, (0.08, 0.15)),
+    "tall_bottle": Family(compounds.bottle, 1.2, (0.05, 0.1), (0.19, 0.25)),
+    "jug": Family(compounds.pitcher, 1.2, (0.09, 0.14)),
+    "power_tool": Family(compounds.drill, 1.2, (0.08, 0.15), (0.15, 0.25)),
 }
 
 
@@ -89,9 +104,14 @@ def generate_one(kind: str, index: int, seed: int, *, off_centre: float = 0.3, w
     for _ in range(100):
         parts = family.make(rng)
         extents = np.sort(np.ptp(np.concatenate(parts), axis=0))
-        width = _width(rng, family, flat=extents[0] < 0.55 * extents[1]) if wide else rng.uniform(*family.width)
-        scale = min(width / extents[1], LONGEST / extents[2])
-        if scale * extents[0] >= THINNEST and scale * extents[1] >= family.width[0]:
+        if family.length is not None:
+            scale = rng.uniform(*family.length) / extents[2]
+        else:
+            flat = extents[0] < 0.55 * extents[1]
+            width = _width(rng, family, flat) if wide else rng.uniform(*family.width)
+            scale = min(width / extents[1], LONGEST / extents[2])
+        small, too_wide = scale * extents[1] < family.width[0], family.length and scale * extents[1] > family.width[1]
+        if scale * extents[0] >= family.thinnest and not small and not too_wide:
             break
     parts = [scale * p for p in parts]
     shift = rng.uniform(-0.12, 0.12, 3) if rng.random() < off_centre else None

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
-import trimesh
+from scipy.spatial import cKDTree
 
 from tasks.objects import cache
 from tasks.objects.build import build, merged_parts
-from tasks.objects.geometry import convex_hull, hull_faces, mass_properties
+from tasks.objects.geometry import Hull, convex_hull, hull_faces, mass_properties
 from tasks.objects.model import MAX_HULL_VERTICES, MAX_PARTS, ObjectError, ObjectModel
 
 Progress = Callable[[int, int, str], None]
@@ -32,16 +32,23 @@ DENSITY = 400.0
 CONVEX_VOLUME = 0.95
 """A closed mesh that fills this share of its hull is taken as convex."""
 CONVEX_DEPTH = 0.02
-"""So is any mesh whose surface lies less deep than this share of the longest side in its hull."""
+"""So is any mesh whose surface lies less deep than this share of the longest side in its hull, or leaves no place of the hull
+further from itself: what lies inside does not matter then."""
+DENT = 0.0025
+"""m, and less deep than this, as a scan's noise is on small things and as no fingertip feels."""
 MOST_GROUPS = 48
 """A file of more groups than this is a drawing's layers rather than convex parts."""
+SMALL_GROUP = 0.15
+"""Groups shorter than this share of the longest side are screws and letters: whether they are convex does not matter."""
+FLAT_SHARE = 0.3
+"""More of the surface in flat groups, and a file is made of sheets rather than of convex parts."""
 COACD = {
     "threshold": 0.08, "max_convex_hull": MAX_PARTS, "preprocess_resolution": 30, "resolution": 500, "mcts_nodes": 8,
     "mcts_iterations": 20, "mcts_max_depth": 2, "max_ch_vertex": MAX_HULL_VERTICES, "decimate": True, "seed": 0,
 }  # fmt: skip
 COACD_SECONDS = 300
 """A mesh that takes longer becomes its hull."""
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 """Part of the cache's keys; to be raised when the same file would give another object."""
 
 
@@ -122,9 +129,9 @@ def load_directory(
 def load_mesh(path: Path, *, scale: float = 1.0, name: Optional[str] = None) -> ObjectModel:
     """One mesh file as an object, from the cache if the same file was loaded before.
 
-    Several `o` or `g` groups are convex parts, each its group's hull; what is nearly convex becomes its hull; the rest is cut
-    by CoACD, or becomes its hull with a warning if that fails.  The mass comes from the sidecar, else from DENSITY and the
-    parts' volume.  Raises ObjectError.
+    Several `o` or `g` groups that are nearly convex are the convex parts; what is nearly convex as a whole becomes its
+    hull; the rest is cut by CoACD, or becomes its hull with a warning if that fails.  The mass comes from the sidecar, else
+    from DENSITY and the parts' volume.  Raises ObjectError.
     """
     try:
         content = path.read_bytes()
@@ -174,6 +181,8 @@ def read_mesh(path: Path, content: bytes) -> RawMesh:
     try:
         if kind == "obj":
             return _read_obj(content.decode("utf-8", errors="replace"))
+        import trimesh  # here and below, since objects from the cache do without and it takes a while
+
         mesh: Any = trimesh.load(trimesh.util.wrap_as_stream(content), file_type=kind, force="mesh", process=False)
         faces = np.array(mesh.faces, dtype=int).reshape(-1, 3)
         return RawMesh(np.array(mesh.vertices, dtype=float).reshape(-1, 3), faces, np.zeros(len(faces), int))
@@ -248,11 +257,12 @@ def _guess(size: float, scale: float) -> str:
 
 def convex_parts(mesh: RawMesh, path: Path) -> Tuple[List[np.ndarray], bool]:
     """(at most MAX_PARTS vertex arrays (n, 3), whether the same mesh will give the same again)."""
-    groups = np.unique(mesh.group)
-    if 1 < len(groups) <= MOST_GROUPS:
-        return merged_parts([_solid(mesh.vertices[np.unique(mesh.faces[mesh.group == g])]) for g in groups]), True
     points = mesh.vertices[np.unique(mesh.faces)]
-    if _nearly_convex(mesh, points):
+    tolerance = max(CONVEX_DEPTH * float(np.ptp(points, axis=0).max()), DENT)
+    groups = _convex_groups(mesh, tolerance)
+    if groups:
+        return merged_parts([_solid(p) for p in groups]), True
+    if _nearly_convex(mesh, points, tolerance):
         return [points], True
     try:
         return merged_parts([_solid(p) for p in _decompose(mesh)]), True
@@ -275,9 +285,51 @@ def _solid(points: np.ndarray) -> np.ndarray:
     return points
 
 
-def _nearly_convex(mesh: RawMesh, points: np.ndarray) -> bool:
+def _convex_groups(mesh: RawMesh, tolerance: float) -> List[np.ndarray]:
+    """The points of each group if the groups are convex parts; none if they are a drawing's materials, layers or sheets."""
+    numbers = np.unique(mesh.group)
+    if not 1 < len(numbers) <= MOST_GROUPS:
+        return []
+    import trimesh
+
+    found, flat, total = [], 0.0, 0.0
+    small = SMALL_GROUP * float(np.ptp(mesh.vertices[np.unique(mesh.faces)], axis=0).max())
+    for number in numbers:
+        faces = mesh.faces[mesh.group == number]
+        points = mesh.vertices[np.unique(faces)]
+        area = float(trimesh.triangles.area(mesh.vertices[faces]).sum())
+        found.append(points)
+        total += area
+        try:
+            hull = convex_hull(points)
+        except ValueError:
+            flat += area
+            continue
+        if float(np.ptp(points, axis=0).max()) > small and not _covers(mesh.vertices, faces, hull, tolerance):
+            return []
+    return found if flat <= FLAT_SHARE * total else []
+
+
+def _covers(vertices: np.ndarray, faces: np.ndarray, hull: Hull, tolerance: float) -> bool:
+    """Whether no place of the hull's surface is further than about the tolerance from the faces."""
+    import trimesh
+
+    def dots(v: np.ndarray, f: np.ndarray) -> np.ndarray:
+        used, inverse = np.unique(f, return_inverse=True)
+        dense, pieces = trimesh.remesh.subdivide_to_size(
+            v[used], inverse.reshape(f.shape), 1.5 * tolerance, max_iter=20
+        )
+        return np.concatenate([dense, dense[pieces].mean(axis=1)])
+
+    gaps = cKDTree(dots(vertices, faces)).query(dots(hull.vertices, hull.triangles))[0]
+    return bool(gaps.max() < 1.5 * tolerance)
+
+
+def _nearly_convex(mesh: RawMesh, points: np.ndarray, tolerance: float) -> bool:
     hull = convex_hull(points)
     faces = hull_faces(hull)
+    import trimesh
+
     closed = trimesh.Trimesh(mesh.vertices, mesh.faces, process=True)
     if closed.is_volume and closed.volume > CONVEX_VOLUME * mass_properties(hull)[0]:
         return True
@@ -286,11 +338,13 @@ def _nearly_convex(mesh: RawMesh, points: np.ndarray) -> bool:
         float((faces.offsets - chunk @ faces.normals.T).min(axis=1).max())
         for chunk in np.array_split(places, 1 + len(places) * len(faces.offsets) // 10_000_000)
     )
-    return depth < CONVEX_DEPTH * float(np.ptp(points, axis=0).max())
+    return depth < tolerance or _covers(mesh.vertices, mesh.faces, hull, tolerance)
 
 
 def _decompose(mesh: RawMesh) -> List[np.ndarray]:
     """CoACD's parts.  Raises RuntimeError if it fails."""
+    import trimesh
+
     joined = trimesh.Trimesh(mesh.vertices, mesh.faces, process=True)
     with tempfile.TemporaryDirectory() as folder:
         source, target = os.path.join(folder, "mesh.npz"), os.path.join(folder, "parts.npz")

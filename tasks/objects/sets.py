@@ -147,7 +147,21 @@ def upwards(quat: np.ndarray) -> np.ndarray:
 PRIMITIVE_KINDS = ("sphere", "cube", "cylinder")
 HOLDOUT_KINDS = ("superquadric", "bowl", "cross", "goblet", "teapot")
 """Families that training never sees."""
-TRAINING_KINDS = tuple(k for k in FAMILIES if k not in HOLDOUT_KINDS)
+EVERYDAY_KINDS = (
+    "carton",
+    "plate",
+    "card",
+    "cutlery",
+    "pliers",
+    "club",
+    "tote",
+    "hoop",
+    "tall_bottle",
+    "jug",
+    "power_tool",
+)
+"""Families at the edges of what a hand can hold, in `everyday` only."""
+TRAINING_KINDS = tuple(k for k in FAMILIES if k not in (*HOLDOUT_KINDS, *EVERYDAY_KINDS))
 HOLDOUT_SHARE = 0.5
 """Share of the held-out families in `holdout`; the rest are new objects of the training families."""
 
@@ -185,6 +199,12 @@ OBJECT_SETS: Dict[str, NamedSet] = {
         lambda seed, count: generate(CONVEX_KINDS, count, seed, weights=(1, 1, 1, 9)), CONVEX_KINDS, 3, 240
     ),
     "procedural": NamedSet(lambda seed, count: generate(TRAINING_KINDS, count, seed), TRAINING_KINDS, 4, 1000),
+    "everyday": NamedSet(
+        lambda seed, count: generate((*TRAINING_KINDS, *EVERYDAY_KINDS), count, seed),
+        (*TRAINING_KINDS, *EVERYDAY_KINDS),
+        6,
+        1400,
+    ),
     "holdout": NamedSet(_holdout, (*TRAINING_KINDS, *HOLDOUT_KINDS), 5, 200),
 }
 

@@ -123,6 +123,56 @@ def test_too_many_groups_are_merged_and_flat_ones_thickened(folder):
     assert 2 * found.half_extents.min() >= 0.039
 
 
+def test_groups_by_material_are_not_the_parts(folder):
+    """Two posts of one material on a board of another: the posts' common hull would fill what is between them."""
+    posts = [trimesh.creation.box((0.02, 0.04, 0.08)) for _ in range(2)]
+    for side, post in zip((-1, 1), posts):
+        post.apply_translation((0.05 * side, 0, 0.05))
+    board = trimesh.creation.box((0.12, 0.04, 0.02))
+    write_groups(folder / "channel.obj", [trimesh.util.concatenate(posts), board])
+    (found,) = load_objects(folder).objects
+    solid = sum(trimesh.convex.convex_hull(p).volume for p in found.parts)
+    assert 3 <= len(found.parts) <= MAX_PARTS
+    assert solid < 3.2e-4, "2.24e-4 as drawn, 5.4e-4 if the posts became one"
+
+
+def test_a_loop_in_a_group_of_its_own_is_not_filled(folder):
+    loop = trimesh.creation.torus(0.04, 0.006, major_sections=32, minor_sections=12)
+    loop.apply_transform(trimesh.transformations.euler_matrix(np.pi / 2, 0, 0))
+    loop.apply_translation((0, 0, 0.06))
+    write_groups(folder / "padlock.obj", [trimesh.creation.box((0.1, 0.03, 0.06)), loop])
+    (found,) = load_objects(folder).objects
+    solid = sum(trimesh.convex.convex_hull(p).volume for p in found.parts)
+    assert len(found.parts) > 2 and solid < 2.5e-4, "the filled loop alone has 0.6e-4 more"
+
+
+def test_small_groups_may_have_any_shape(folder, monkeypatch):
+    monkeypatch.setattr(meshes, "_decompose", lambda mesh: pytest.fail("cut what was cut"))
+    boxes = [trimesh.creation.box((0.02, 0.02, 0.06)), trimesh.creation.box((0.1, 0.02, 0.02))]
+    boxes[1].apply_translation((0, 0, 0.04))
+    screw = ell().apply_scale(0.08)
+    screw.apply_translation((0, 0, 0.05))
+    write_groups(folder / "tee.obj", [*boxes, screw])
+    assert len(load_objects(folder).objects[0].parts) == 3
+
+
+def test_what_lies_inside_does_not_matter(folder, monkeypatch):
+    monkeypatch.setattr(meshes, "_decompose", lambda mesh: pytest.fail("cut what is convex"))
+    inside = trimesh.creation.icosphere(subdivisions=1, radius=0.02)
+    trimesh.util.concatenate([trimesh.creation.box((0.08, 0.1, 0.2)), inside]).export(str(folder / "box.stl"))
+    (found,) = load_objects(folder).objects
+    assert len(found.parts) == 1 and len(found.parts[0]) == 8
+
+
+def test_a_noisy_scan_of_a_small_thing_is_one_hull(folder, monkeypatch):
+    monkeypatch.setattr(meshes, "_decompose", lambda mesh: pytest.fail("cut what is convex"))
+    ball = trimesh.creation.icosphere(subdivisions=4, radius=0.02)
+    noise = 0.0005 * np.random.default_rng(0).standard_normal(len(ball.vertices)).clip(-2, 2)
+    ball.vertices += noise[:, None] * ball.vertex_normals
+    ball.export(str(folder / "ball.ply"))
+    assert len(load_objects(folder).objects[0].parts) == 1
+
+
 def test_polygons_and_negative_numbers(folder):
     corners = ["v " + " ".join(str(0.03 * x) for x in v) for v in np.ndindex(2, 2, 2)]
     quads = ["1 2 4 3", "5 7 8 6", "1 5 6 2", "3 4 8 7", "1 3 7 5"]

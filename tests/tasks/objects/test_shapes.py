@@ -10,7 +10,7 @@ import trimesh
 
 from tasks.objects import MAX_HULL_VERTICES, MAX_PARTS, OBJECT_SETS, ObjectError, ObjectModel, distance, load_objects
 from tasks.objects.build import MASS_RANGE, build, merged_parts
-from tasks.objects.generate import FAMILIES, LONGEST, THINNEST, generate, generate_one
+from tasks.objects.generate import FAMILIES, LONGEST, generate, generate_one
 from tasks.objects.geometry import convex_hull, hull_faces, mass_properties, reduce_hull
 from tasks.objects.picture import rotation
 from tasks.objects.poses import MAX_POSES, face_probabilities
@@ -115,7 +115,7 @@ def test_every_object_keeps_the_contract(name):
         assert high[0] >= high[1] - 1e-9 and high[1] >= high[2] - 1e-9
         assert len(o.parts) <= MAX_PARTS and max(map(len, o.parts)) <= MAX_HULL_VERTICES
         assert MASS_RANGE[0] <= o.mass <= MASS_RANGE[1]
-        assert 2 * high[0] <= LONGEST + 1e-9 and 2 * high[2] >= THINNEST - 1e-9 and 2 * high[1] <= 0.15
+        assert 2 * high[0] <= LONGEST + 1e-9 and 2 * high[2] >= FAMILIES[o.kind].thinnest - 1e-9 and 2 * high[1] <= 0.15
         moments = np.linalg.eigvalsh(o.inertia)
         assert moments[0] > 0 and moments[0] + moments[1] >= moments[2] * (1 - 1e-9), "no rigid body has this inertia"
         hull = hull_faces(convex_hull(points))
