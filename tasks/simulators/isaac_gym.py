@@ -15,9 +15,7 @@ if __name__ == "__main__":  # before torch, which the next lines import
 
     preload_from_argv(["--sim", "isaac_gym"])
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Dict, List, Optional, Sequence, Union
 
 import mujoco
 import numpy as np
@@ -27,63 +25,16 @@ from torch import Tensor
 from tasks import rotations
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import NUM_DRIVES, TABLE_HEIGHT, SimState, Simulator, Start
+from tasks.simulators import isaac_gym_audit, isaac_gym_scene
+from tasks.simulators.contract import NUM_DRIVES, TABLE_HEIGHT, SimState, Start
 from tasks.simulators.errors import SimulatorError
 from tasks.simulators.isaac_gym_assets import read_drives
 from tasks.simulators.isaac_gym_preload import load_gymtorch, preload
+from tasks.simulators.isaac_gym_scene import IsaacGymCfg, IsaacWorlds
 from tasks.simulators.kinematics import hand_kinematics
 
 
-@dataclass(frozen=True)
-class IsaacGymCfg:
-    """PhysX's settings, the published recipe's where it says one, and what is fixed when the worlds are built."""
-
-    sim_dt: float = 1 / 60
-    """Seconds that one call of `simulate` advances, in `substeps` equal parts."""
-    substeps: int = 2
-    position_iterations: int = 8
-    velocity_iterations: int = 0
-    contact_offset: float = 0.002
-    """m, distance at which contacts are made."""
-    rest_offset: float = 0.0
-    """m, distance at which things rest."""
-    bounce_threshold: float = 0.2
-    """m/s, slower impacts do not bounce."""
-    max_depenetration: float = 1000.0
-    """m/s"""
-    friction_offset_threshold: float = 0.04
-    friction_correlation_distance: float = 0.025
-    max_contact_pairs: int = 8 * 1024 * 1024
-    """Of all worlds together; raise it where stderr says that interactions were missed."""
-    buffer_multiplier: float = 5.0
-    """Raise it where stderr says that a buffer of PhysX is too small."""
-    num_threads: int = 4
-    env_spacing: float = 1.0
-    """m, half the side of one world's square."""
-    friction: Tuple[float, float] = (0.5, 1.2)
-    """Sliding friction of objects that have none of their own is drawn once a world from this range; the hand's shapes in
-    that world get the same, as PhysX averages the two."""
-    friction_levels: int = 64
-    """Different values drawn: each is a material of PhysX, which has room for 64,000."""
-    table_friction: float = 1.0
-    mass_scale: float = 2.0
-    """Mass and inertia of each world's object are scaled once, by a factor between 1 / this and this; 1 is none."""
-    coupling: str = "tendon"
-    """How the distal joints follow: "tendon" (fixed tendons of the MJCF) or "drive" (a position drive towards the angle of
-    the joint that they follow; the joint feels nothing of it)."""
-    tendon_stiffness: float = 10.0
-    """N m/rad beyond the tendon's range.  PhysX integrates it explicitly, so that more may shake."""
-    tendon_damping: float = 0.05
-    """N m s/rad"""
-    max_speed: float = 200.0
-    """m/s or rad/s: a joint or object that is faster has diverged."""
-    cache: Optional[Path] = None
-    """Folder of generated assets; else ~/.cache/ppo_grasp/isaac_gym."""
-    audit: bool = True
-    """Compare what Isaac Gym made of the assets with the MJCF, and simulate a second of tests, before anything else."""
-
-
-class IsaacGymSimulator(Simulator):
+class IsaacGymSimulator(IsaacWorlds):
     """See `Simulator`.  The object of world i is fixed when it is built: `state.object_id`."""
 
     name = "isaac_gym"
@@ -100,7 +51,7 @@ class IsaacGymSimulator(Simulator):
         device: Union[str, torch.device, None] = None,
         seed: int = 0,
         control_dt: float = 1 / 30,
-        cfg: IsaacGymCfg = IsaacGymCfg(),
+        cfg: IsaacGymCfg = IsaacGymCfg(),  # noqa: B008 frozen
         object_ids: Optional[Sequence[int]] = None,
         gpu_pipeline: Optional[bool] = None,
     ) -> None:
@@ -108,8 +59,6 @@ class IsaacGymSimulator(Simulator):
         world, else they take turns.  gpu_pipeline: whether PhysX and its tensors are on a GPU, else whether `device` is one.
         Raises SimulatorError where Isaac Gym cannot run, and for a second simulator in one process.
         """
-        from tasks.simulators.isaac_gym_scene import build  # needs this module's IsaacGymCfg
-
         gymapi, gymtorch = preload(), load_gymtorch()
         if IsaacGymSimulator.built:
             raise SimulatorError(
@@ -133,7 +82,7 @@ class IsaacGymSimulator(Simulator):
         self.drives = read_drives(hand, self.model)
         self.gym = gymapi.acquire_gym()
         IsaacGymSimulator.built = True
-        self.scene = build(self.gym, gymapi, self, ids, seed)
+        self.scene = isaac_gym_scene.build(self.gym, gymapi, self, ids, seed)
         self.sim = self.scene.sim
         self.friction = torch.tensor(self.scene.friction, dtype=torch.float32, device=self.device)
         self.mass_scale = torch.tensor(self.scene.mass_scale, dtype=torch.float32, device=self.device)
@@ -147,9 +96,7 @@ class IsaacGymSimulator(Simulator):
         self._nan_resets = torch.zeros((), dtype=torch.int64, device=self.device)
         self._park()
         if cfg.audit:
-            from tasks.simulators.isaac_gym_audit import require_audit
-
-            require_audit(self)
+            isaac_gym_audit.require_audit(self)
             self._park()
 
     # ------------------------------------------------------------------------------------------------ construction
@@ -289,7 +236,7 @@ class IsaacGymSimulator(Simulator):
         return {"nan_resets": count}
 
     def joint_angles(self) -> Tensor:
-        """(N, J) all joints as of the last step, the driven ones and then the coupled ones, which `state` does not show."""
+        """See `IsaacWorlds`."""
         return self._dof[self._dof_rows, 0]
 
     def close(self) -> None:
@@ -378,6 +325,4 @@ def check_gpu(device: torch.device) -> None:
 
 
 if __name__ == "__main__":
-    from tasks.simulators.isaac_gym_audit import main
-
-    raise SystemExit(main())
+    raise SystemExit(isaac_gym_audit.main(IsaacGymSimulator))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
-from typing import TYPE_CHECKING, Any, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 import mujoco
 import numpy as np
@@ -18,9 +18,7 @@ from tasks.simulators.contract import NUM_DRIVES, TABLE_HEIGHT, Start
 from tasks.simulators.errors import SimulatorError
 from tasks.simulators.isaac_gym_assets import MOUNT, flat_hand
 from tasks.simulators.isaac_gym_preload import preload
-
-if TYPE_CHECKING:
-    from tasks.simulators.isaac_gym import IsaacGymSimulator
+from tasks.simulators.isaac_gym_scene import IsaacGymCfg, IsaacWorlds
 
 GRAVITY = 9.81
 
@@ -34,7 +32,7 @@ class Row(NamedTuple):
     good: bool
 
 
-def require_audit(sim: IsaacGymSimulator) -> None:
+def require_audit(sim: IsaacWorlds) -> None:
     """Compares, then simulates; SimulatorError after a table of expected and found on stderr where they differ."""
     rows = compare(sim)
     if all(row.good for row in rows):
@@ -58,7 +56,7 @@ def table(rows: Sequence[Row]) -> str:
 # ------------------------------------------------------------------------------------------------------------- compare
 
 
-def compare(sim: IsaacGymSimulator) -> List[Row]:
+def compare(sim: IsaacWorlds) -> List[Row]:
     """Names, counts, masses, inertias, limits, drives and tendons, read back, against MuJoCo's compilation."""
     gym, scene = sim.gym, sim.scene
     flat = mujoco.MjModel.from_xml_string(flat_hand(sim.model))
@@ -104,7 +102,7 @@ def _body_rows(item: str, mass: float, com: np.ndarray, inertia: np.ndarray, pro
     ]
 
 
-def _drive_rows(sim: IsaacGymSimulator) -> List[Row]:
+def _drive_rows(sim: IsaacWorlds) -> List[Row]:
     """What every joint was told is what Isaac Gym tells, in the first world and the last."""
     rows = []
     wanted = sim.scene.drive_properties
@@ -117,7 +115,7 @@ def _drive_rows(sim: IsaacGymSimulator) -> List[Row]:
     return rows
 
 
-def _tendon_rows(sim: IsaacGymSimulator, flat: mujoco.MjModel) -> List[Row]:
+def _tendon_rows(sim: IsaacWorlds, flat: mujoco.MjModel) -> List[Row]:
     gym, asset = sim.gym, sim.scene.hand_asset
     count = gym.get_asset_tendon_count(asset)
     names = [gym.get_asset_tendon_name(asset, i) for i in range(count)]
@@ -151,13 +149,13 @@ def _near(item: str, expected: Any, found: Any, relative: float = 0.0, absolute:
 # --------------------------------------------------------------------------------------------------------------- smoke
 
 
-def smoke(sim: IsaacGymSimulator) -> List[Row]:
+def smoke(sim: IsaacWorlds) -> List[Row]:
     """A second of tests in all worlds: a fall, a finger and an object at rest, and a reset of worlds 1 and 3 alone."""
     return [*_fall(sim), *_finger_and_rest(sim), *_reset_of_some(sim)]
 
 
 def _reset(
-    sim: IsaacGymSimulator, joints: torch.Tensor, pos: torch.Tensor, quat: torch.Tensor, ids: Optional[List[int]]
+    sim: IsaacWorlds, joints: torch.Tensor, pos: torch.Tensor, quat: torch.Tensor, ids: Optional[List[int]]
 ) -> None:
     mask = torch.ones(sim.num_envs, dtype=torch.bool, device=sim.device)
     if ids is not None:
@@ -166,7 +164,7 @@ def _reset(
     sim.reset(mask, Start(joints, pos, quat, sim.state.object_id, sim.mass_scale, sim.friction))
 
 
-def _rest(sim: IsaacGymSimulator) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _rest(sim: IsaacWorlds) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Joints of a hand that is flat and high, and each world's object in its first stable pose on the table."""
     joints = torch.zeros((sim.num_envs, NUM_DRIVES), device=sim.device)
     joints[:, 2] = TABLE_HEIGHT + 0.6
@@ -177,7 +175,7 @@ def _rest(sim: IsaacGymSimulator) -> Tuple[torch.Tensor, torch.Tensor, torch.Ten
     return joints, pos.to(sim.device), quat.to(sim.device)
 
 
-def _fall(sim: IsaacGymSimulator) -> List[Row]:
+def _fall(sim: IsaacWorlds) -> List[Row]:
     joints, pos, quat = _rest(sim)
     pos[:] = torch.tensor([0.4, -0.3, 1.4], device=sim.device)
     quat[:] = torch.nn.functional.normalize(torch.tensor([0.5, -0.3, 0.7, 0.4], device=sim.device), dim=0)
@@ -195,7 +193,7 @@ def _fall(sim: IsaacGymSimulator) -> List[Row]:
     ]
 
 
-def _finger_and_rest(sim: IsaacGymSimulator) -> List[Row]:
+def _finger_and_rest(sim: IsaacWorlds) -> List[Row]:
     joints, pos, quat = _rest(sim)
     _reset(sim, joints, pos, quat, None)
     targets = joints.clone()
@@ -219,7 +217,7 @@ def _finger_and_rest(sim: IsaacGymSimulator) -> List[Row]:
     ]
 
 
-def _reset_of_some(sim: IsaacGymSimulator) -> List[Row]:
+def _reset_of_some(sim: IsaacWorlds) -> List[Row]:
     ids = [i for i in (1, 3) if i < sim.num_envs] or [0]
     keep = torch.ones(sim.num_envs, dtype=torch.bool, device=sim.device)
     keep[ids] = False
@@ -255,8 +253,11 @@ def _all(item: str, expected: float, found: torch.Tensor, tolerance: float) -> R
 # -------------------------------------------------------------------------------------------------------------- report
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
-    """`python -m tasks.simulators.isaac_gym --audit`: 0 if all is as it should be, 1 if not, 2 if it does not run."""
+def main(simulator: Callable[..., IsaacWorlds], argv: Optional[Sequence[str]] = None) -> int:
+    """`python -m tasks.simulators.isaac_gym --audit`: 0 if all is as it should be, 1 if not, 2 if it does not run.
+
+    simulator: makes one, with the arguments of `IsaacGymSimulator`.
+    """
     parser = argparse.ArgumentParser(prog="python -m tasks.simulators.isaac_gym", description=__doc__)
     parser.add_argument("--audit", action="store_true", help="the only thing there is to do, and the default")
     parser.add_argument("--num-envs", type=int, default=16)
@@ -265,7 +266,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     args = parser.parse_args(argv)
     print(versions())
     try:
-        rows = _audited(args)
+        rows = _audited(simulator, args)
     except (SimulatorError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -275,13 +276,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     return 1 if wrong else 0
 
 
-def _audited(args: argparse.Namespace) -> List[Row]:
+def _audited(simulator: Callable[..., IsaacWorlds], args: argparse.Namespace) -> List[Row]:
     from tasks.hands import get_hand
     from tasks.objects import load_objects
-    from tasks.simulators.isaac_gym import IsaacGymCfg, IsaacGymSimulator
 
     cfg = IsaacGymCfg(audit=False)
-    sim = IsaacGymSimulator(get_hand("shadow"), load_objects(args.objects), args.num_envs, args.device, cfg=cfg)
+    sim = simulator(get_hand("shadow"), load_objects(args.objects), args.num_envs, args.device, cfg=cfg)
     rows = compare(sim) + smoke(sim)
     print(f"positions are {sim.frame}; {sim.num_envs} worlds on {sim.device}")
     sim.close()
