@@ -176,6 +176,25 @@ def test_time_limit_ends_training(tmp_path: Path) -> None:
     assert Trainer(DoubleIntegrator(8, 5), cfg, tmp_path).run()["iteration"] == 0
 
 
+def test_start_up_is_no_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a minute of which the start-up took 40 s, 10 s of training are half: what is annealed by time begins there."""
+    age = 40.0
+    monkeypatch.setattr("ppo_grasp.trainer.process_age", lambda: age)
+    cfg = cfg_for(10**6, 8)
+    cfg.max_minutes = 1.0
+    trainer = Trainer(DoubleIntegrator(8, 5), cfg, tmp_path)
+    seen = []
+
+    def told(progress: float) -> None:
+        nonlocal age
+        seen.append(progress)
+        age += 5.0
+
+    monkeypatch.setattr(trainer.ppo, "set_progress", told)
+    trainer.run()
+    assert seen == pytest.approx([0.0, 0.25, 0.5, 0.75], abs=1e-3)
+
+
 def test_a_checkpoint_of_another_task_is_refused(tmp_path: Path) -> None:
     Trainer(DoubleIntegrator(8, 5), cfg_for(1, 8), tmp_path).run()
     other = DoubleIntegrator(8, 5)
