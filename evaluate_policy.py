@@ -81,7 +81,12 @@ def main(args: EvaluateArgs) -> None:
     physics = None if sim == "isaac_gym" else settings.measured_in(args.physics)
     torch.manual_seed(args.seed)
     scale = args.object_scale or settings.object_scale
-    objects = load_set(args.objects or settings.objects, scale, args.skip_bad_objects)
+    objects = load_set(
+        args.objects or settings.objects,
+        scale,
+        args.skip_bad_objects,
+        count=None if args.objects else settings.object_count,
+    )
     count = worlds(args.num_episodes, args.num_envs, 64 if sim == "mujoco" else 4096)
     steps = f" in {physics.substeps} x {1e3 * physics.timestep:.3g} ms" if physics else ""
     print(f"evaluating {path} on {sim}{steps}, {count} episodes at a time", flush=True)

@@ -67,7 +67,12 @@ def main(args: PlayArgs) -> None:
     settings = trained_with(meta, path, policy.cfg.num_obs, policy.cfg.num_actions)
     torch.manual_seed(args.seed)
     scale = args.object_scale or settings.object_scale
-    objects = load_set(args.objects or settings.objects, scale, args.skip_bad_objects)
+    objects = load_set(
+        args.objects or settings.objects,
+        scale,
+        args.skip_bad_objects,
+        count=None if args.objects else settings.object_count,
+    )
     objects = some_of(objects, args.episodes or (IN_A_VIDEO if args.video else IN_A_WINDOW))
     hand = get_hand(args.hand or settings.hand)
     simulator = WatchedSimulator(hand, objects, 1, settings.measured_in(args.physics))

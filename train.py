@@ -22,6 +22,7 @@ from typing_extensions import Annotated  # noqa: E402
 
 from ppo_grasp import ActorCritic, CheckpointError, PPOCfg, Trainer, TrainerCfg, find_last  # noqa: E402
 from ppo_grasp.actor_critic import ActorCriticCfg  # noqa: E402
+from ppo_grasp.metrics import FILE as METRICS  # noqa: E402
 from ppo_grasp.policy_runner import PolicyRunner  # noqa: E402
 from tasks.build import choose_simulator, make_task  # noqa: E402
 from tasks.command_line import check_numbers, check_writable, load_set, run  # noqa: E402
@@ -29,6 +30,7 @@ from tasks.evaluation import evaluate  # noqa: E402
 from tasks.grasp import GraspCfg  # noqa: E402
 from tasks.hands import get_hand  # noqa: E402
 from tasks.objects import ObjectSet  # noqa: E402
+from tasks.observations import hidden_columns  # noqa: E402
 from tasks.simulators.scene import PhysicsCfg  # noqa: E402
 
 Flat = tyro.conf.arg(name="")
@@ -61,8 +63,10 @@ class TrainArgs:
     """Hands in parallel."""
     sim: Literal["auto", "mujoco_warp", "mujoco", "isaac_gym"] = "auto"
     """Physics: auto takes MuJoCo Warp on a GPU, MuJoCo C without one."""
-    objects: str = "procedural"
+    objects: str = "everyday"
     """A named object set, or a directory of .obj, .stl or .ply files, one object each, in metres."""
+    object_count: Optional[int] = None
+    """Only so many of --objects, the first, or more of a set that is generated; --eval-objects stays whole."""
     eval_objects: Optional[str] = None
     """What the running evaluation grasps, if not the same."""
     object_scale: float = 1.0
@@ -94,7 +98,7 @@ def main(args: TrainArgs) -> None:
     if sim == "mujoco":  # its threads and torch's take turns, and get in each other's way if both want every core
         torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     torch.manual_seed(args.trainer.seed)  # before anything is drawn
-    objects = eval_objects = load_set(args.objects, args.object_scale, args.skip_bad_objects)
+    objects = eval_objects = load_set(args.objects, args.object_scale, args.skip_bad_objects, count=args.object_count)
     if args.eval_objects and sim != "isaac_gym":
         eval_objects = load_set(args.eval_objects, args.object_scale, args.skip_bad_objects, "--eval-objects")
     if sim == "mujoco_warp":
@@ -163,9 +167,14 @@ def check(args: TrainArgs) -> None:
         flat=("trainer", "task"),
         positive=("max_minutes", "object_scale", "timestep", "hold_time", "learning_rate", "mass_scale"),
     )
+    hidden_columns(args.task.hidden_inputs)
     get_hand(args.hand)
     if args.run_dir is not None:
         check_writable("--run-dir", args.run_dir, directory=True)
+        if args.resume is None and (args.run_dir / METRICS).exists():
+            raise ValueError(
+                f"--run-dir {args.run_dir}: holds a run already; give another one, or --resume auto to go on with that run"
+            )
 
 
 def find_checkpoint(args: TrainArgs) -> Optional[Path]:
@@ -202,6 +211,7 @@ def task_config(args: TrainArgs, sim: str) -> Dict[str, Any]:
     return {
         "sim": sim,
         "objects": args.objects,
+        "object_count": args.object_count,
         "object_scale": args.object_scale,
         "hand": args.hand,
         "num_envs": args.num_envs,

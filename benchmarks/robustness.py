@@ -28,6 +28,7 @@ from tasks.evaluation import evaluate
 from tasks.grasp import GraspCfg
 from tasks.objects import ObjectSet, load_objects
 from tasks.observations import SLICES
+from tasks.settings import trained_with
 from tasks.simulators.scene import PhysicsCfg
 
 Policy = Callable[[Tensor], Tensor]
@@ -93,11 +94,13 @@ def heavier(objects: ObjectSet, factor: float) -> ObjectSet:
 
 def main(args: Args) -> None:
     """Prints a table."""
-    policy, _ = load_policy(args.checkpoint, "cuda" if torch.cuda.is_available() and args.sim != "mujoco" else "cpu")
+    policy, meta = load_policy(args.checkpoint, "cuda" if torch.cuda.is_available() and args.sim != "mujoco" else "cpu")
+    settings = trained_with(meta, args.checkpoint, policy.cfg.num_obs, policy.cfg.num_actions)
+    as_seen = GraspCfg(hidden_inputs=settings.grasp.hidden_inputs)
     objects = load_objects(args.objects)
     rows: Dict[str, Dict[str, float]] = {}
 
-    def measure(name: str, act: Policy, cfg: Optional[GraspCfg] = None, some: ObjectSet = objects) -> None:
+    def measure(name: str, act: Policy, cfg: GraspCfg = as_seen, some: ObjectSet = objects) -> None:
         torch.manual_seed(0)
         task = make_task(args.sim, some, args.num_envs, cfg, physics=PhysicsCfg.fine(), evaluation=True)
         runner = PolicyRunner(task, act, graphs=False)  # what a delay remembers changes its address
@@ -122,9 +125,10 @@ def main(args: Args) -> None:
         measure(f"noise {noise}", seen_through(policy, noisy(noise)))
     for steps in args.delays:
         measure(f"{steps} steps late", Delayed(plain, steps))
-    start = GraspCfg().start
+    start = as_seen.start
     for value in args.frictions:
-        measure(f"friction {value}", plain, GraspCfg(start=replace(start, friction_low=value, friction_high=value)))
+        alike = replace(start, friction_low=value, friction_high=value)
+        measure(f"friction {value}", plain, replace(as_seen, start=alike))
     for factor in args.masses:
         measure(f"{factor} times the mass", plain, some=heavier(objects, factor))
     table = Table(title=f"{args.objects}, {args.episodes} episodes each")

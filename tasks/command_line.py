@@ -170,7 +170,9 @@ def checkpoint_path(given: Optional[Path]) -> Path:
     return given
 
 
-def load_set(name: str, scale: float = 1.0, skip_bad: bool = False, option: str = "--objects") -> ObjectSet:
+def load_set(
+    name: str, scale: float = 1.0, skip_bad: bool = False, option: str = "--objects", count: Optional[int] = None
+) -> ObjectSet:
     """`load_objects`, with a progress bar while meshes load."""
     if name not in OBJECT_SETS and not Path(name).is_dir():
         raise ValueError(f"{option} {name}: choose from {', '.join(OBJECT_SETS)}, or give a directory of meshes")
@@ -180,6 +182,7 @@ def load_set(name: str, scale: float = 1.0, skip_bad: bool = False, option: str 
             name,
             scale=scale,
             skip_bad=skip_bad,
+            count=count,
             progress=lambda done, total, last: bar.update(task, completed=done, total=total, description=last),
         )
 

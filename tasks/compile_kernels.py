@@ -307,7 +307,7 @@ class Args:
 
     num_envs: Tuple[int, ...] = (4096, 512)
     """Hands in parallel, of the training and of its running evaluation; each number has a kernel of its own."""
-    objects: str = "procedural"
+    objects: str = "everyday"
     """A named object set, or a directory of meshes, as in the training."""
     object_scale: float = 1.0
     """Times the coordinates of meshes in a directory, to get metres."""

@@ -14,7 +14,7 @@ from tasks import rotations
 from tasks.curriculum import ObjectCurriculum
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet, distance
-from tasks.observations import NUM_OBS, observe
+from tasks.observations import NUM_OBS, hidden_columns, observe
 from tasks.rewards import REWARDS, StepOutcome
 from tasks.simulators.contract import COMPILE_OPTIONS, NUM_DRIVES, NUM_FINGERTIPS, Simulator, Start
 from tasks.starts import StartCfg, StartSampler
@@ -26,7 +26,7 @@ NUM_PRIVILEGED = 21
 class GraspCfg:
     """The task's settings; lengths in metres, angles in radians, one step is a control step."""
 
-    reward: Literal["default", "recipe"] = "default"
+    reward: Literal["default", "recipe", "loose"] = "default"
     """Preset of `tasks.rewards`."""
     curriculum: Literal["uniform", "recipe", "adaptive"] = "adaptive"
     """Which objects training episodes get, see `tasks.curriculum`."""
@@ -55,6 +55,8 @@ class GraspCfg:
     """Share of the old finger target in the new one."""
     table_half_side: float = 0.4
     """An object whose origin leaves this square, or rises above 1 m, is off the table."""
+    hidden_inputs: Tuple[str, ...] = ()
+    """Slices of the observation, as `tasks.observations` names them, that are zero to the policy and not to the critic."""
     start: StartCfg = field(default_factory=StartCfg)
 
 
@@ -128,6 +130,7 @@ class GraspTask(VecTask):
         self._lift = torch.tensor([0.0, 0.0, cfg.lift_height], device=device)
         self._kinds = torch.arange(len(objects.kinds), device=device)
         self._palm_centre = torch.tensor(hand.palm_centre, device=device)
+        self._hidden = hidden_columns(cfg.hidden_inputs).to(device)
 
         def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(n, *shape, dtype=dtype, device=device)
@@ -384,4 +387,5 @@ class GraspTask(VecTask):
             s.palm_pos[:, 2],
         ]
         privileged = torch.cat([c.float().view(self.num_envs, -1) for c in columns], dim=-1)
-        return obs, torch.cat([obs, privileged], dim=-1)
+        critic_obs = torch.cat([obs, privileged], dim=-1)
+        return (obs.masked_fill(self._hidden, 0.0) if self.cfg.hidden_inputs else obs), critic_obs

@@ -6,7 +6,7 @@ joints tell that.
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import Dict, Sequence
 
 import torch
 from torch import Tensor
@@ -39,6 +39,17 @@ def _slices(sizes: Dict[str, int]) -> Dict[str, slice]:
 
 SLICES = _slices(_SIZES)
 NUM_OBS = sum(_SIZES.values())
+
+
+def hidden_columns(names: Sequence[str]) -> Tensor:
+    """(211,) bool, the columns of these slices.  Raises ValueError for a name that is none."""
+    unknown = [name for name in names if name not in SLICES]
+    if unknown:
+        raise ValueError(f"--hidden-inputs {' '.join(unknown)}: choose from {', '.join(SLICES)}")
+    hidden = torch.zeros(NUM_OBS, dtype=torch.bool)
+    for name in names:
+        hidden[SLICES[name]] = True
+    return hidden
 
 
 def observe(state: SimState, previous_action: Tensor, goal_pos: Tensor, goal_quat: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Dict, Literal, Mapping, Type, TypeVar, Union, get_type_hints
+from typing import Any, Dict, Literal, Mapping, Optional, Type, TypeVar, Union, get_type_hints
 
 from tasks.grasp import GraspCfg
 from tasks.observations import NUM_OBS
@@ -27,6 +27,7 @@ class TrainingSettings:
     physics: PhysicsCfg = PhysicsCfg()  # noqa: RUF009 frozen
     hand: str = "shadow"
     objects: str = "mixed"
+    object_count: Optional[int] = None
     object_scale: float = 1.0
 
     def measured_in(self, physics: MeasuredIn) -> PhysicsCfg:
@@ -84,6 +85,8 @@ def _checked(kind: Any, value: Any, name: str) -> Any:
     if origin is Literal:
         fits = value in inner
     elif origin is tuple:
+        if inner[1:] == (...,) and isinstance(value, (list, tuple)):  # of any length
+            inner = inner[:1] * len(value)
         fits = isinstance(value, (list, tuple)) and len(value) == len(inner)
         if fits:
             return tuple(_checked(k, v, name) for k, v in zip(inner, value))

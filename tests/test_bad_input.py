@@ -88,8 +88,11 @@ def test_wrong_options_of_all_commands(
         (["--physics.timestep", 0], ["--physics.timestep 0"]),
         (["--hold-time", 0], ["--hold-time 0"]),
         (["--eval-objects", "nothing"], ["--eval-objects nothing: choose from"]),
+        (["--hidden-inputs", "goal_pose", "nose"], ["--hidden-inputs nose: choose from joint_pos"]),
+        (["--object-count", 0], ["--object-count 0: must be at least 1"]),
         (["--run-dir", "file"], ["--run-dir file: is a file"]),
         (["--run-dir", "file/deeper"], ["--run-dir file/deeper: cannot be written"]),
+        (["--run-dir", "used"], ["--run-dir used: holds a run already", "give another", "--resume auto"]),
         (["--resume", "gone.pt"], ["--resume gone.pt", "leave --resume out"]),
         (["--resume", "file", "--run-dir", "new"], ["file is not a checkpoint"]),
         (["--resume", "policy.pt", "--run-dir", "new"], ["policy.pt holds a policy alone"]),
@@ -99,8 +102,12 @@ def test_wrong_options_of_train(
     run: Run, tiny: Tiny, policy: Path, tmp_path: Path, words: Sequence[object], said: Sequence[str]
 ) -> None:
     (tmp_path / "file").write_text("no checkpoint")
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "metrics.jsonl").write_text('{"iteration": 1}\n')
     assert_refused(run("train.py", *tiny, *words), *said)
     assert not (tmp_path / "runs").exists(), "a refused run left a directory"
+    assert [path.name for path in (tmp_path / "used").iterdir()] == ["metrics.jsonl"]
+    assert (tmp_path / "used" / "metrics.jsonl").read_text() == '{"iteration": 1}\n'
 
 
 @pytest.mark.parametrize(

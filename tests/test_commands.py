@@ -99,6 +99,17 @@ def test_train_resume_and_evaluate(run: Run, tiny: Tuple[object, ...], tmp_path:
     assert_consistent(figures, 10)
 
 
+def test_a_directory_without_a_run_can_be_trained_into(run: Run, tiny: Tuple[object, ...], tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "notes.txt").write_text("what this run is for")
+    words = (*tiny, "--total-timesteps", 32, "--run-dir", "r")
+    first = run("train.py", *words)
+    assert first.status == 0, first.err
+    again = run("train.py", *words)
+    assert again.status == 2 and "--run-dir r: holds a run already" in again.err
+    assert [row["env_steps"] for row in rows(tmp_path / "r")] == [32]
+
+
 @pytest.mark.parametrize("other", [False, True])
 def test_kernels_are_compiled_before_the_simulators_are_built(
     run: Run, tiny: Tuple[object, ...], monkeypatch: pytest.MonkeyPatch, other: bool
@@ -375,7 +386,12 @@ def test_the_newest_shipped_policy_is_the_default(
 def test_settings_survive_a_checkpoint() -> None:
     from tasks.settings import TrainingSettings
 
-    cfg = GraspCfg(reward="recipe", base_reach=(0.1, 0.2, 0.3), start=replace(GraspCfg().start, clearance=0.07))
+    cfg = GraspCfg(
+        reward="recipe",
+        hidden_inputs=("goal_pose",),
+        base_reach=(0.1, 0.2, 0.3),
+        start=replace(GraspCfg().start, clearance=0.07),
+    )
     physics = PhysicsCfg(cone="pyramidal", substeps=7)
     values = json.loads(json.dumps({"grasp": asdict(cfg), "physics": asdict(physics), "sim": "mujoco", "num_envs": 3}))
     found = TrainingSettings.from_meta({"config": {"task": values}})  # with lists for tuples

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tasks.grasp import NUM_PRIVILEGED, GraspTask
 from tasks.objects import ObjectSet
-from tasks.observations import NUM_OBS, observe
+from tasks.observations import NUM_OBS, SLICES, observe
 from tasks.simulators.contract import TABLE_HEIGHT, SimState
 
 # ------------------------------------------------------------------------------------------------------------- the start
@@ -210,6 +210,26 @@ def test_final_observation_is_from_before_the_reset() -> None:
     after = observe(task.simulator.state, task.previous_action, task.goal_pos, task.goal_quat)
     torch.testing.assert_close(step.obs, after)
     assert (task.previous_action[[1, 3]] == 0).all() and torch.equal(task.previous_action[[0, 2]], action[[0, 2]])
+
+
+def test_hidden_inputs_are_zero_to_the_policy_alone() -> None:
+    hidden = ("object_pose", "goal_pose", "joint_pos")
+    seen = []
+    for names in ((), hidden):
+        torch.manual_seed(0)
+        task = scripted(4, evaluation=False, hidden_inputs=names)
+        begin = task.reset()
+        step = play(task, 2)[-1]
+        seen.append((*begin, step.obs, step.critic_obs, step.final_critic_obs))
+    columns = torch.zeros(NUM_OBS, dtype=torch.bool)
+    for name in hidden:
+        columns[SLICES[name]] = True
+    for index, (full, mine) in enumerate(zip(*seen)):
+        policys = index in (0, 2)
+        torch.testing.assert_close(mine, torch.where(columns, 0.0, full) if policys else full, atol=0, rtol=0)
+        assert not policys or full[:, columns].any()
+    with pytest.raises(ValueError, match=r"nose: choose from joint_pos, .*fingertip_wrench"):
+        scripted(1, hidden_inputs=("joint_pos", "nose"))
 
 
 def test_critic_knows_the_object() -> None:

@@ -161,6 +161,13 @@ def test_default_is_the_sum_of_its_terms() -> None:
     check(REWARDS["default"](o), total)
 
 
+def test_loose_lacks_what_is_paid_for_precision() -> None:
+    o = held(COUNT, goal_distance=torch.full((COUNT,), 0.01), at_goal=torch.ones(COUNT) > 0)
+    precision = 0.1 * rewards.goal_exact(o) + 0.1 * rewards.still_at_goal(o)
+    assert (precision > 0).all()
+    check(REWARDS["loose"](o), array(REWARDS["default"](o)) - array(precision))
+
+
 def test_default_weights_have_the_right_signs() -> None:
     for weight, term in rewards.DEFAULT_TERMS:
         penalty = term in (rewards.action_rate_squared, rewards.dropped, rewards.action_rate, rewards.action_size)

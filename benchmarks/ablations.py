@@ -1,0 +1,250 @@
+"""What makes a policy good on objects it has not seen: one change of the training at a time, over seeds.
+
+    python benchmarks/ablations.py --json ablations.json
+    python benchmarks/ablations.py --variants base few_shapes no_geometry --seeds 0 1 --together 4
+    python benchmarks/ablations.py --variants base --options "--amp" --run-dir runs/amp
+
+Trains each variant by `train.py`, several processes sharing the machine, a GPU through NVIDIA's MPS where that is installed.
+Then one process measures each last checkpoint, the deterministic policy in fine steps of physics, from the default evaluation
+start: the same objects, places and frictions for every policy of a set.  A policy sees there what it saw in training.
+
+Steps to a level are by the running evaluation of a few hundred episodes, to the nearest million.  That of `same_friction` has
+the training's frictions; that of `few_shapes` has the whole set.  Kernels are best compiled before, by
+`python -m tasks.compile_kernels`, else every process of the first batch compiles them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, Dict, Generator, Iterator, List, Optional, Sequence, Tuple
+
+import torch
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from time_to_success import TRAIN, Row, analyse, joined, number, rows_from
+
+from ppo_grasp import load_policy
+from ppo_grasp.policy_runner import PolicyRunner
+from tasks.build import make_simulator
+from tasks.compile_kernels import compile_missing
+from tasks.evaluation import evaluate
+from tasks.grasp import GraspCfg, GraspTask
+from tasks.hands import get_hand
+from tasks.objects import load_objects
+from tasks.settings import trained_with
+
+VARIANTS = {
+    "base": "",
+    "few_shapes": "--object-count 60 --eval-objects {objects}",
+    "same_mass": "--start.mass-scale 1",
+    "same_friction": "--start.friction-low 0.8 --start.friction-high 0.8",
+    "no_geometry": "--hidden-inputs object_pose object_vel drive_force fingertip_quat fingertip_vel fingertip_wrench",
+    "large_net": "--network.actor-hidden 1024 1024 512 --network.critic-hidden 1024 1024 512",
+    "gamma_0.99": "--ppo.gamma 0.99",
+    "gamma_0.96": "--ppo.gamma 0.96",
+    "no_pregrasp": "--start.pregrasp-fraction 0",
+    "no_still": "--reward loose",
+}
+"""Options of train.py by the variant's name."""
+LEVELS = (50.0, 85.0)
+AT_ONCE = {"mujoco": 64, "mujoco_warp": 4096}
+"""Most episodes that are measured at a time."""
+
+
+@dataclass
+class Args:
+    """Train variants over seeds and measure each."""
+
+    variants: Tuple[str, ...] = tuple(VARIANTS)
+    """Which; all by default."""
+    seeds: Tuple[int, ...] = (0, 1, 2)
+    """A training for each, of each variant."""
+    objects: str = "procedural"
+    """What is trained on: a named object set, or a directory of meshes."""
+    total_timesteps: int = 12_000_000
+    """Environment steps of a training."""
+    together: int = 8
+    """Trainings at the same time."""
+    episodes: int = 2048
+    """For each policy on each set."""
+    evaluate_on: Tuple[str, ...] = ("procedural", "holdout")
+    """Object sets that policies are measured on."""
+    options: str = ""
+    """Further options of train.py for every variant, in one string; they override those above, and the variant's override them."""
+    run_dir: Optional[Path] = None
+    """Where the run directories go, each with its log; by default runs/ablations_DATE-TIME."""
+    json: Optional[Path] = None
+    """Everything measured, written after each training and each policy."""
+
+
+def trainings(args: Args, place: Path) -> List[Row]:
+    """What is to run.  Seeds outside: whoever interrupts has something of every variant."""
+    found = []
+    for seed, variant in product(dict.fromkeys(args.seeds), dict.fromkeys(args.variants)):
+        run_dir = place / f"{variant}_seed{seed}"
+        words = ["--objects", args.objects, "--seed", str(seed), "--total-timesteps", str(args.total_timesteps)]
+        words += ["--eval-interval", "1000000", "--run-dir", str(run_dir), *shlex.split(args.options)]
+        words += [word.format(objects=args.objects) for word in shlex.split(VARIANTS[variant])]
+        found.append({"variant": variant, "seed": seed, "run_dir": str(run_dir), "command": [str(TRAIN), *words]})
+    return found
+
+
+@contextmanager
+def shared_gpu(wanted: bool) -> Iterator[Dict[str, str]]:
+    """The environment of processes that share a GPU: with an MPS server, as long as this lasts, where there can be one."""
+    control = shutil.which("nvidia-cuda-mps-control") if wanted and torch.cuda.is_available() else None
+    with tempfile.TemporaryDirectory() as folder:  # of its own: another server is none of our business
+        own = {**os.environ, "CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
+        quiet: Dict[str, Any] = {"env": own, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        started = control is not None and subprocess.run([control, "-d"], **quiet).returncode == 0
+        try:
+            yield own if started else dict(os.environ)
+        finally:
+            if started:
+                subprocess.run([str(control)], input="quit\n", text=True, **quiet)
+
+
+def run_all(waiting: Sequence[Row], together: int, environment: Dict[str, str]) -> Generator[Row, None, None]:
+    """Runs all, so many at a time, each with its output in RUN_DIR/train.log, and gives each back as it ends."""
+    queue = list(waiting)
+    running: List[Tuple[Row, subprocess.Popen, float]] = []
+    try:
+        while queue or running:
+            while queue and len(running) < together:
+                run = queue.pop(0)
+                Path(run["run_dir"]).mkdir(parents=True)
+                with open(Path(run["run_dir"]) / "train.log", "w", encoding="utf-8") as log:
+                    command = [sys.executable, *run["command"]]
+                    process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+                running.append((run, process, time.monotonic()))
+            time.sleep(0.5)
+            for one in [one for one in running if one[1].poll() is not None]:
+                running.remove(one)
+                yield {**one[0], "process_s": time.monotonic() - one[2], **outcome(one[0], one[1].returncode)}
+    finally:
+        for end in (subprocess.Popen.terminate, subprocess.Popen.wait):
+            for _, process, _ in running:
+                end(process)
+
+
+def outcome(run: Row, status: int) -> Row:
+    """What an ended training reached; with `failed`, a reason, if it did not end well."""
+    folder = Path(run["run_dir"])
+    log = (folder / "train.log").read_text(encoding="utf-8", errors="replace")
+    said = [line.strip() for line in log.splitlines() if line.strip()]
+    where = next((line for line in said if "training on " in line), None)
+    found = {"where": where, **analyse(rows_from(folder / "metrics.jsonl", 0)[0], LEVELS), "held": {}}
+    return {**found, "failed": f"status {status}: {said[-1] if said else 'it said nothing'}"} if status else found
+
+
+def measure(runs: Sequence[Row], name: str, episodes: int) -> Iterator[Row]:
+    """Measures the last policy of each run, of which there is one, on a set, into `held`; the runs as they are done."""
+    policies = []
+    for run in runs:
+        path = Path(run["run_dir"]) / "checkpoint_last.pt"
+        policy, meta = load_policy(path)
+        policies.append((run, policy, trained_with(meta, path, policy.cfg.num_obs, policy.cfg.num_actions)))
+    first, sim = policies[0][2], meta["config"]["task"]["sim"]  # simulator, hand and control rate are those of all
+    hand, physics, objects = get_hand(first.hand), first.measured_in("fine"), load_objects(name)
+    worlds = min(episodes, AT_ONCE[sim])
+    if sim == "mujoco_warp":
+        compile_missing(objects, worlds, physics, first.hand)
+    simulator = make_simulator(sim, hand, objects, worlds, physics, evaluation=True)
+    for run, policy, settings in policies:
+        torch.manual_seed(0)
+        cfg = GraspCfg(hidden_inputs=settings.grasp.hidden_inputs)
+        task = GraspTask(simulator, hand, objects, cfg, evaluation=True)  # begins with the first object again
+        runner = PolicyRunner(task, policy.to(task.device).act_deterministic)
+        found = evaluate(task, lambda r=runner, t=task: r.play(t.cfg.episode_steps), episodes).summary()  # type: ignore[misc]
+        run["held"][name] = {key: value for key, value in found.items() if key != "per_object"}
+        yield run
+    simulator.close()
+
+
+def summarise(runs: Sequence[Row], sets: Sequence[str]) -> List[Row]:
+    """A row per variant, with lists in the order of its seeds: percent held on each set, steps to each level; None if never."""
+    result = []
+    for variant in dict.fromkeys(run["variant"] for run in runs):
+        mine = sorted((run for run in runs if run["variant"] == variant), key=lambda run: run["seed"])
+        row: Row = {"variant": variant, "seeds": [run["seed"] for run in mine], "held": {}, "mean": {}, "steps": {}}
+        for name in sets:
+            rates = [run["held"].get(name, {}).get("success_rate") for run in mine]
+            row["held"][name] = [None if rate is None else 100.0 * rate for rate in rates]
+            known = [rate for rate in row["held"][name] if rate is not None]
+            row["mean"][name] = statistics.mean(known) if known else None
+        for level in (f"{level:g}" for level in LEVELS):
+            row["steps"][level] = [(run["levels"][level] or {}).get("env_steps") for run in mine]
+        row["failed"] = [f"seed {run['seed']}: {run['failed']}" for run in mine if "failed" in run]
+        result.append(row)
+    return result
+
+
+def table_of(summary: Sequence[Row], sets: Sequence[str], title: str) -> Table:
+    """A row per variant."""
+    heads = [head for name in sets for head in (f"held on {name}, %", "mean")]
+    heads += [f"M steps to {level:g} %" for level in LEVELS]
+    table = Table("variant", *heads, "note", title=title, title_justify="left")
+    for row in summary:
+        cells = []
+        for name in sets:
+            each = " / ".join(number(held, "{:.1f}") for held in row["held"][name])
+            cells += [each, number(row["mean"][name], "{:.1f}")]
+        cells += [" / ".join(number(s, "{:.1f}", 1e-6) for s in steps) for steps in row["steps"].values()]
+        table.add_row(row["variant"], *cells, escape("; ".join(row["failed"])))
+    return table
+
+
+def main(args: Args) -> None:
+    """Prints a line after each training and each policy, and the table at the end."""
+    if not set(args.variants) <= set(VARIANTS):
+        raise SystemExit(f"error: --variants {' '.join(args.variants)}: choose from {', '.join(VARIANTS)}")
+    if min(args.together, args.episodes) < 1:
+        raise SystemExit("error: --together and --episodes must be at least 1")
+    place = args.run_dir or Path("runs") / time.strftime("ablations_%Y-%m-%d_%H-%M-%S")
+    if place.exists():
+        raise SystemExit(f"error: --run-dir {place}: is there already; give another name")
+    console = Console(width=None if sys.stdout.isatty() else 170)
+    runs: List[Row] = []
+
+    def note(text: str) -> None:
+        console.print(text, highlight=False, markup=False)
+        if args.json:
+            written = {"args": asdict(args), "summary": summarise(runs, args.evaluate_on), "runs": runs}
+            args.json.write_text(json.dumps(written, indent=2, default=str))
+
+    todo = trainings(args, place)
+    with shared_gpu(args.together > 1) as environment, closing(run_all(todo, args.together, environment)) as ended:
+        for run in ended:
+            runs.append(run)
+            said = run.get("failed") or f"best {number(run['best_held'])} % held in running evaluation"
+            note(f"{run['variant']}, seed {run['seed']}: {said} ({run['process_s']:.0f} s)")
+    trained = [run for run in runs if "failed" not in run]
+    for name in args.evaluate_on if trained else ():
+        for run in measure(trained, name, args.episodes):
+            note(
+                f"{run['variant']}, seed {run['seed']}: {100 * run['held'][name]['success_rate']:.1f} % held on {name}"
+            )
+    title = f"Trained on {args.objects}, {args.total_timesteps / 1e6:g} M steps, seeds {args.seeds}; a dash is never"
+    console.print(table_of(summarise(runs, args.evaluate_on), args.evaluate_on, title))
+    raise SystemExit(0 if trained else 1)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args, args=joined(sys.argv[1:])))
