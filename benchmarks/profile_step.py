@@ -1,56 +1,84 @@
-"""Where the time of a control step goes, kernel by kernel, with torch.profiler.
+"""Where the time of training goes, kernel by kernel, with torch.profiler: a rollout and an update as they are replayed.
 
-python benchmarks/profile_step.py --checkpoint checkpoints/shadow_grasp.pt
+    python benchmarks/profile_step.py
+    python benchmarks/profile_step.py --trainer.compile --trainer.amp
+
+The bodies of conditional nodes, which repeat the solver's iterations, are not seen by the profiler each time they run: what the
+span has more than the sum of its kernels is mostly theirs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Callable, Dict, List
 
 import torch
 import tyro
 from torch.profiler import ProfilerActivity, profile
 
-from ppo_grasp import load_policy
+from ppo_grasp import Trainer, TrainerCfg, load_policy
 from ppo_grasp.graphs import side_stream
-from ppo_grasp.policy_runner import PolicyRunner
+from ppo_grasp.metrics import MetricsLogger
 from tasks.build import make_task
 from tasks.objects import load_objects
+
+TORCH = ("at::", "at_cuda", "triton_", "gemm", "nvjet", "cublas", "cutlass", "Memcpy", "Memset")
+"""Parts of the names of torch's kernels; the others are Warp's."""
 
 
 @dataclass
 class Args:
-    """Kernels of one step, hands holding objects."""
+    """Kernels of one iteration of training, hands holding objects."""
 
     checkpoint: Path = Path("checkpoints/shadow_grasp.pt")
-    objects: str = "mixed"
+    """The policy that acts, and goes on learning."""
+    objects: str = "procedural"
     num_envs: int = 4096
-    steps: int = 2
+    warm_up: int = 25
+    """Iterations before: two episodes."""
     rows: int = 30
+    """Kernels shown of each group."""
+    trainer: TrainerCfg = field(default_factory=TrainerCfg)
+
+
+def report(name: str, function: Callable[[], Any], rows: int) -> None:
+    """Prints what one call issues."""
+    with profile(activities=[ProfilerActivity.CUDA]) as recorded:
+        function()
+        torch.cuda.synchronize()
+    kernels: Dict[str, List[float]] = defaultdict(list)
+    events = [event for event in recorded.events() if event.device_type == torch.autograd.DeviceType.CUDA]
+    for event in events:
+        kernels[event.name].append(event.device_time_total)
+    span = max(e.time_range.end for e in events) - min(e.time_range.start for e in events)
+    print(f"{name}: {span / 1e3:.2f} ms from the first kernel to the last")
+    for group in ("torch", "Warp"):
+        found = {k: v for k, v in kernels.items() if any(part in k for part in TORCH) == (group == "torch")}
+        launches, total = sum(map(len, found.values())), sum(map(sum, found.values()))
+        print(f"  {group}: {total / 1e3:.2f} ms in {launches} launches")
+        for kernel, times in sorted(found.items(), key=lambda item: -sum(item[1]))[:rows]:
+            print(f"{sum(times):10.0f} us x{len(times):5d} {sum(times) / len(times):8.1f}  {kernel[:100]}")
 
 
 def main(args: Args) -> None:
-    """Plays 70 steps, so that most hands hold their objects, then profiles replays of the recorded step."""
-    torch.manual_seed(0)
-    task = make_task("auto", load_objects(args.objects), args.num_envs, evaluation=True)
+    """Trains for two episodes, then profiles a replay of each of the two graphs."""
+    torch.manual_seed(args.trainer.seed)
+    task = make_task("mujoco_warp", load_objects(args.objects), args.num_envs)
+    trainer = Trainer(task, args.trainer, tempfile.mkdtemp())
     policy, _ = load_policy(args.checkpoint, "cuda")
-    runner = PolicyRunner(task, policy.act_deterministic)
-    runner.play(70)
-    torch.cuda.synchronize()
-    activities = [ProfilerActivity.CUDA, ProfilerActivity.CPU]
-    with torch.no_grad(), side_stream(task.device), profile(activities=activities) as recorded:
-        for _ in range(args.steps):
-            runner._step()
+    trainer.policy.load_state_dict(policy.state_dict())
+    log = MetricsLogger(trainer.run_dir, 10**9, None, 0, 0)
+    with side_stream(task.device):
+        trainer._start(log)
+        for _ in range(args.warm_up):
+            trainer._iterate(log)
         torch.cuda.synchronize()
-    rows = [(e.key, e.count, e.self_device_time_total) for e in recorded.key_averages() if e.self_device_time_total > 0]
-    rows.sort(key=lambda row: -row[2])
-    total, launches = sum(row[2] for row in rows), sum(row[1] for row in rows)
-    print(
-        f"{total / args.steps:.0f} us and {launches / args.steps:.0f} launches a step, body of solver loops not counted"
-    )
-    for name, count, time in rows[: args.rows]:
-        print(f"{time / args.steps:8.1f} us {100 * time / total:5.1f} % x{count / args.steps:6.1f}  {name[:90]}")
+        log.close("")
+        report("rollout", trainer._collect, args.rows)
+        report("update", trainer._learn, args.rows)
 
 
 if __name__ == "__main__":
