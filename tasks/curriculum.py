@@ -19,11 +19,11 @@ class ObjectCurriculum:
     is mixed evenly with those before.  adaptive: every object from the start, those that fail more often.
     """
 
-    def __init__(self, mode: str, kind: Tensor, num_kinds: int, device: torch.device) -> None:
-        """kind (V,) int64: the kind of each object."""
+    def __init__(self, mode: str, kind: Tensor, num_kinds: int, device: torch.device, floor: float = 0.25) -> None:
+        """kind (V,) int64: the kind of each object; floor: see `GraspCfg.curriculum_floor`."""
         if mode not in CURRICULA:
             raise ValueError(f"unknown curriculum {mode!r}: choose from {', '.join(CURRICULA)}")
-        self.mode, self.kind, self.num_kinds = mode, kind.to(device), num_kinds
+        self.mode, self.kind, self.num_kinds, self.floor = mode, kind.to(device), num_kinds, floor
         per_kind = torch.bincount(kind.cpu(), minlength=num_kinds).to(device)
         self._share = 1.0 / per_kind[self.kind].float()  # (V,) of an object within its kind
         self.success = torch.full((len(kind),), 0.5, device=device)
@@ -35,7 +35,7 @@ class ObjectCurriculum:
         if self.mode == "recipe":
             weight = weight * (self.kind * KIND_EVERY <= env_steps)
         elif self.mode == "adaptive":
-            weight = weight * (0.25 + 1 - self.success)
+            weight = weight * (self.floor + 1 - self.success)
         return weight / weight.sum()
 
     def draw(self, count: int, env_steps: Tensor) -> Tensor:

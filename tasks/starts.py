@@ -31,7 +31,7 @@ class StartCfg:
     pregrasp_spread: float = 0.015
     """m, by how much the palm misses the object's centre then, standard deviation."""
     pregrasp_yaw: float = 0.4
-    """rad, the hand's turn about the vertical then is uniform within +- this."""
+    """rad, the hand then grips across where the object is narrowest, give or take a turn that is uniform within +- this."""
     mass_scale: float = 2.0
     """Training multiplies masses by a log-uniform factor between 1 / this and this."""
     friction_low: float = 0.5
@@ -53,8 +53,10 @@ class StartSampler:
         self.palm_centre = torch.tensor(hand.palm_centre, device=device)
         self._pose_edges = objects.rest_prob.cumsum(-1)
         above = torch.stack([objects.rest_height, objects.rest_top], dim=-1) + TABLE_HEIGHT
-        self._rest = torch.cat([above, objects.rest_quat], dim=-1)
-        """(V, S, 6) of each stable pose: height of the origin and of the top above the ground, quaternion."""
+        across = (objects.rest_narrow - hand.grip_yaw)[..., None]
+        self._rest = torch.cat([above, objects.rest_quat, across], dim=-1)
+        """(V, S, 7) of each stable pose: height of the origin and of the top above the ground, quaternion, and the yaw at
+        which the hand grips across the narrowest side."""
         self._above = -self.palm_centre[:2]
         self._open = torch.cat([torch.zeros(3, device=device), self.open_pose])
 
@@ -64,14 +66,16 @@ class StartSampler:
         uniform = torch.rand(count, 9, device=device)
         around = 2 * uniform - 1  # the same numbers, between -1 and 1
         rest = self._rest[object_id, self._rest_pose(object_id, uniform[:, 0])]
-        height, top, rest_quat = rest[:, 0:1], rest[:, 1:2], rest[:, 2:6]
-        object_quat = rotations.multiply(rotations.about_z(torch.pi * around[:, 1]), rest_quat)
+        height, top, rest_quat, across = rest[:, 0:1], rest[:, 1:2], rest[:, 2:6], rest[:, 6:7]
+        turn = torch.pi * around[:, 1:2]
+        object_quat = rotations.multiply(rotations.about_z(turn.squeeze(-1)), rest_quat)
         object_pos = torch.cat([cfg.object_spread * around[:, 2:4], height], dim=-1)
         high = (top + cfg.clearance).clamp(min=TABLE_HEIGHT + cfg.min_height)
         joint_pos = torch.cat([self._above.expand(count, 2), high, self._open.expand(count, -1)], dim=-1)
         mass_scale = torch.ones(count, device=device)
         if not self.evaluation:
-            close = self._pregrasp(object_pos, top, cfg.pregrasp_yaw * around[:, 4:5], uniform[:, 5:6])
+            yaw = _within_half_turn(across + turn) + cfg.pregrasp_yaw * around[:, 4:5]
+            close = self._pregrasp(object_pos, top, yaw.clamp(-torch.pi / 2, torch.pi / 2), uniform[:, 5:6])
             joint_pos = torch.where(uniform[:, 6:7] < cfg.pregrasp_fraction, close, joint_pos)
             mass_scale = cfg.mass_scale ** around[:, 7]
         drawn = cfg.friction_low + (cfg.friction_high - cfg.friction_low) * uniform[:, 8]
@@ -95,3 +99,8 @@ class StartSampler:
         height = top + cfg.pregrasp_clearance + 0.03 * uniform
         level = torch.zeros(count, 2, device=top.device)
         return torch.cat([place, height, level, yaw, self.pregrasp_pose.expand(count, -1)], dim=-1)
+
+
+def _within_half_turn(angle: Tensor) -> Tensor:
+    """The same direction, less whole half turns, between -pi / 2 and pi / 2."""
+    return angle - torch.pi * torch.round(angle / torch.pi)

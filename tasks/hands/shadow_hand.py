@@ -26,6 +26,7 @@ SHADOW_HAND = HandSpec(
     fingertip_radius=(0.008, 0.008, 0.008, 0.008, 0.0095),
     # Where a box gripped from above is held most surely: the thumb closes from its side, so off the middle towards it.
     palm_centre=(0.04, 0.012, -0.03),
+    grip_yaw=-0.525,
     open_pose={},  # flat, the thumb at 45 degrees in the palm's plane
     pregrasp_pose={
         **{f"{finger}J{joint}": 0.5 for finger in ("FF", "MF", "RF", "LF") for joint in (3, 2)},

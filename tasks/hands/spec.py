@@ -39,6 +39,8 @@ class HandSpec:
     """5 radii of those ends, m."""
     palm_centre: Tuple[float, float, float]
     """A point before the palm, in the palm's frame, where a grasped object's surface should come to lie, m."""
+    grip_yaw: float = 0.0
+    """Direction from the thumb's tip to the fingers' in the pre-grasp, about the palm's z from its x, rad."""
     open_pose: Mapping[str, float] = field(default_factory=dict)
     """Finger joints at the evaluation start, rad; joints not named are 0."""
     pregrasp_pose: Mapping[str, float] = field(default_factory=dict)

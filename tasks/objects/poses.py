@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Tuple
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from tasks.objects.geometry import Hull, hull_faces
 
@@ -105,6 +106,15 @@ def stable_poses(hull: Hull, com: np.ndarray) -> Tuple[np.ndarray, np.ndarray, n
     keep = keep[np.argsort(-share[keep], kind="stable")]
     down = np.asarray(leaders)[keep]
     return _turn_down(faces.normals[down]), faces.offsets[down], share[keep] / share[keep].sum()
+
+
+def narrow_sides(points: np.ndarray, quats: np.ndarray) -> np.ndarray:
+    """(S,) direction along the plane, rad from x and to 5 degrees, in which points (V, 3) turned by quats (S, 4) are narrowest."""
+    angles = np.radians(np.arange(0, 180, 5))
+    across = np.stack([np.cos(angles), np.sin(angles), np.zeros_like(angles)], axis=1)
+    turned = Rotation.from_quat(quats[:, [1, 2, 3, 0]]).as_matrix()
+    widths = np.ptp(np.einsum("vi,sji,aj->sav", points, turned, across), axis=2)
+    return angles[widths.argmin(axis=1)]
 
 
 def _turn_down(normals: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from tasks.objects.generate import FAMILIES, generate, generate_one
 from tasks.objects.geometry import convex_hull, hull_faces
 from tasks.objects.meshes import Progress, load_directory
 from tasks.objects.model import ObjectError, ObjectModel
+from tasks.objects.poses import narrow_sides
 
 FAR = 1e3
 """m, the offset of padded faces."""
@@ -37,6 +38,8 @@ class ObjectTensors:
     """(V, S); padding is 0."""
     rest_top: Tensor
     """(V, S) m, the highest point over the plane."""
+    rest_narrow: Tensor
+    """(V, S) rad, the direction along the plane in which the object is narrowest, as `poses.narrow_sides` has it."""
     half_extents: Tensor
     """(V, 3) m"""
     mass: Tensor
@@ -108,7 +111,7 @@ class ObjectSet:
         count = len(self.objects)
         poses = max(len(o.rest_prob) for o in self.objects)
         quat = np.tile(np.array([1.0, 0.0, 0.0, 0.0]), (count, poses, 1))
-        height, prob, top = np.zeros((3, count, poses))
+        height, prob, top, narrow = np.zeros((4, count, poses))
         all_faces = [[hull_faces(convex_hull(p)) for p in o.parts] for o in self.objects]
         most_faces = max(len(f.offsets) for parts in all_faces for f in parts)
         faces = np.zeros((count, self.max_parts, most_faces, 4))
@@ -116,7 +119,9 @@ class ObjectSet:
         for v, o in enumerate(self.objects):
             s = len(o.rest_prob)
             quat[v, :s], height[v, :s], prob[v, :s] = o.rest_quat, o.rest_height, o.rest_prob
-            top[v, :s] = o.rest_height + (np.concatenate(o.parts) @ upwards(o.rest_quat).T).max(axis=0)
+            points = np.concatenate(o.parts)
+            top[v, :s] = o.rest_height + (points @ upwards(o.rest_quat).T).max(axis=0)
+            narrow[v, :s] = narrow_sides(points, o.rest_quat)
             for p, part in enumerate(all_faces[v]):
                 faces[v, p, :, 3] = FAR
                 faces[v, p, : len(part.offsets)] = np.concatenate([part.normals, part.offsets[:, None]], axis=1)
@@ -130,6 +135,7 @@ class ObjectSet:
             rest_height=tensor(height),
             rest_prob=tensor(prob),
             rest_top=tensor(top),
+            rest_narrow=tensor(narrow),
             half_extents=tensor([o.half_extents for o in self.objects]),
             mass=tensor([o.mass for o in self.objects]),
             friction=tensor(friction),

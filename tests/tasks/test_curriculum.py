@@ -83,6 +83,14 @@ def test_adaptive_prefers_what_fails() -> None:
     assert (p > 0).all(), "none is forgotten"
 
 
+def test_floor_is_how_often_what_never_fails_comes() -> None:
+    for floor in (0.05, 0.25):
+        curriculum = ObjectCurriculum("adaptive", KIND, 4, CPU, floor)
+        curriculum.success.copy_(torch.tensor([1.0, 1, 0, 1, 1, 1, 1, 1]))
+        p = curriculum.probabilities(steps(0))
+        assert (p[1] / p[2]).item() == pytest.approx(floor / (1 + floor), rel=1e-5)
+
+
 def test_report_averages_over_about_ten_episodes() -> None:
     curriculum = make("adaptive")
     two = torch.tensor([2, 2, 5])

@@ -136,8 +136,8 @@ def test_base_targets_stay_within_reach() -> None:
     action[0, :6], action[1, :6] = 1.0, -1.0
     for _ in range(60):
         task.step(action)
-    torch.testing.assert_close(task.simulator.targets[0, :6], torch.tensor([0.3, 0.3, 0.8, 0.6, 0.6, 1.2]))
-    torch.testing.assert_close(task.simulator.targets[1, :6], torch.tensor([-0.3, -0.3, 0.0, -0.6, -0.3, -1.2]))
+    torch.testing.assert_close(task.simulator.targets[0, :6], torch.tensor([0.3, 0.3, 0.8, 0.6, 0.6, 1.6]))
+    torch.testing.assert_close(task.simulator.targets[1, :6], torch.tensor([-0.3, -0.3, 0.0, -0.6, -0.3, -1.6]))
 
 
 def test_finger_targets_are_smoothed_over_the_joints_ranges() -> None:

@@ -282,6 +282,9 @@ def test_fingertip_frames_and_flexion(model):
         assert x @ z == pytest.approx(0, abs=1e-9)
     bent = posed(model, HAND.pregrasp_pose)
     assert all(bent.site(site).xpos[2] < -0.03 for site in HAND.fingertip_sites)
+    tips = np.array([bent.site(site).xpos for site in HAND.fingertip_sites])
+    grip = tips[:4].mean(axis=0) - tips[4]
+    assert HAND.grip_yaw == pytest.approx(np.arctan2(grip[1], grip[0]), abs=0.02)
 
 
 def test_closing_fingertips_meet_the_thumb(model):
