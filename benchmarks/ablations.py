@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Dict, Generator, Iterator, List, Optional, Sequence, Tuple
@@ -45,13 +45,19 @@ from ppo_grasp.policy_runner import PolicyRunner
 from tasks.build import make_simulator
 from tasks.compile_kernels import compile_missing
 from tasks.evaluation import evaluate
-from tasks.grasp import GraspCfg, GraspTask
+from tasks.grasp import EpisodeRecord, GraspTask
 from tasks.hands import get_hand
-from tasks.objects import load_objects
+from tasks.objects import ObjectSet, load_objects
 from tasks.settings import trained_with
+from tasks.starts import StartCfg
 
 VARIANTS = {
     "base": "",
+    "any_yaw": "--max-yaw 1.2 --start.pregrasp-yaw 1.6",
+    "focus": "--curriculum-floor 0.05",
+    "uniform": "--curriculum uniform",
+    "more_hands": "--num-envs 8192",
+    "two_stage": "--reward two_stage",
     "few_shapes": "--object-count 60 --eval-objects {objects}",
     "same_mass": "--start.mass-scale 1",
     "same_friction": "--start.friction-low 0.8 --start.friction-high 0.8",
@@ -169,13 +175,21 @@ def measure(runs: Sequence[Row], name: str, episodes: int) -> Iterator[Row]:
     simulator = make_simulator(sim, hand, objects, worlds, physics, evaluation=True)
     for run, policy, settings in policies:
         torch.manual_seed(0)
-        cfg = GraspCfg(hidden_inputs=settings.grasp.hidden_inputs)
+        cfg = replace(settings.grasp, start=StartCfg())
         task = GraspTask(simulator, hand, objects, cfg, evaluation=True)  # begins with the first object again
         runner = PolicyRunner(task, policy.to(task.device).act_deterministic)
-        found = evaluate(task, lambda r=runner, t=task: r.play(t.cfg.episode_steps), episodes).summary()  # type: ignore[misc]
-        run["held"][name] = {key: value for key, value in found.items() if key != "per_object"}
+        found = evaluate(task, lambda r=runner, t=task: r.play(t.cfg.episode_steps), episodes)  # type: ignore[misc]
+        run["held"][name] = {key: value for key, value in found.summary().items() if key != "per_object"}
+        run["held"][name]["by_kind"] = by_kind(found.episodes, objects)
         yield run
     simulator.close()
+
+
+def by_kind(episodes: EpisodeRecord, objects: ObjectSet) -> Dict[str, float]:
+    """Share held of each kind that was met."""
+    kind = torch.as_tensor(objects.kind_index)[episodes.object_id]
+    rates = {name: episodes.held[kind == index].float() for index, name in enumerate(objects.kinds)}
+    return {name: float(held.mean()) for name, held in rates.items() if len(held)}
 
 
 def summarise(runs: Sequence[Row], sets: Sequence[str]) -> List[Row]:

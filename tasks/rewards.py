@@ -174,6 +174,7 @@ DEFAULT_TERMS: Tuple[Tuple[float, Term], ...] = (
     (-0.0005, action_rate_squared),
     (-1.0, dropped),
 )
+APPROACH_TERMS = (reach_progress, fingers_near, palm_near)
 LOOSE_TERMS = tuple((weight, term) for weight, term in DEFAULT_TERMS if term not in (goal_exact, still_at_goal))
 
 
@@ -194,4 +195,13 @@ def loose(o: StepOutcome) -> Tensor:
     return _sum(LOOSE_TERMS, o)
 
 
-REWARDS: Dict[str, Term] = {"default": default, "recipe": recipe, "loose": loose}
+def two_stage(o: StepOutcome) -> Tensor:
+    """The default, its approach terms fading over the first 10 M steps: then only what is done with the object counts.
+
+    ResDex (Huang et al. 2024) trains a second stage without them.
+    """
+    approach = tuple((weight, term) for weight, term in DEFAULT_TERMS if term in APPROACH_TERMS)
+    return default(o) - o.phase * _sum(approach, o)
+
+
+REWARDS: Dict[str, Term] = {"default": default, "recipe": recipe, "loose": loose, "two_stage": two_stage}

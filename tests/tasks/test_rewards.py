@@ -168,6 +168,14 @@ def test_loose_lacks_what_is_paid_for_precision() -> None:
     check(REWARDS["loose"](o), array(REWARDS["default"](o)) - array(precision))
 
 
+@pytest.mark.parametrize("phase", [0.0, 0.4, 1.0])
+def test_second_stage_pays_nothing_for_the_approach(phase: float) -> None:
+    o = outcome(seed=3, phase=torch.tensor(phase))
+    approach = 0.5 * rewards.reach_progress(o) + 0.03 * rewards.fingers_near(o) + 0.02 * rewards.palm_near(o)
+    assert (approach > 0).all()
+    check(REWARDS["two_stage"](o), array(REWARDS["default"](o)) - phase * array(approach))
+
+
 def test_default_weights_have_the_right_signs() -> None:
     for weight, term in rewards.DEFAULT_TERMS:
         penalty = term in (rewards.action_rate_squared, rewards.dropped, rewards.action_rate, rewards.action_size)
