@@ -20,12 +20,20 @@ import torch  # noqa: E402
 import tyro  # noqa: E402
 from typing_extensions import Annotated  # noqa: E402
 
-from ppo_grasp import ActorCritic, CheckpointError, PPOCfg, Trainer, TrainerCfg, find_last  # noqa: E402
+from ppo_grasp import (  # noqa: E402
+    ActorCritic,
+    CheckpointError,
+    PPOCfg,
+    Trainer,
+    TrainerCfg,
+    find_last,
+    load_policy,
+)
 from ppo_grasp.actor_critic import ActorCriticCfg  # noqa: E402
 from ppo_grasp.metrics import FILE as METRICS  # noqa: E402
 from ppo_grasp.policy_runner import PolicyRunner  # noqa: E402
 from tasks.build import choose_simulator, make_task  # noqa: E402
-from tasks.command_line import check_numbers, check_writable, load_set, run  # noqa: E402
+from tasks.command_line import check_numbers, check_writable, checkpoint_path, load_set, run  # noqa: E402
 from tasks.evaluation import evaluate  # noqa: E402
 from tasks.grasp import GraspCfg  # noqa: E402
 from tasks.hands import get_hand  # noqa: E402
@@ -79,6 +87,9 @@ class TrainArgs:
     """Where everything is written; by default runs/DATE-TIME."""
     resume: Optional[str] = None
     """A checkpoint to go on from; auto: the last one in --run-dir or, without that, the newest in runs/, if there is one."""
+    init_policy: Optional[Path] = None
+    """A policy to begin with in place of random networks, such as checkpoints/shadow_grasp.pt: it learns more objects in a
+    fraction of the time.  The networks are then as large as its own.  A run that is resumed goes before."""
     preset: Literal["default", "recipe"] = "default"
     """recipe: the published reward, curriculum and PPO settings, in place of those that train best."""
     eval_envs: int = 512
@@ -92,6 +103,11 @@ def main(args: TrainArgs) -> None:
     """Builds the task and trains."""
     check(args)
     checkpoint = find_checkpoint(args)
+    policy = None
+    if args.init_policy is not None:
+        policy, _ = load_policy(checkpoint_path(args.init_policy, "--init-policy"))
+        network = args.trainer.network
+        network.actor_hidden, network.critic_hidden = policy.cfg.actor_hidden, policy.cfg.critic_hidden
     if args.run_dir is None:
         args.run_dir = RUNS / time.strftime("%Y-%m-%d_%H-%M-%S")
     sim = choose_simulator(args.sim)
@@ -108,6 +124,8 @@ def main(args: TrainArgs) -> None:
     trainer = Trainer(task, args.trainer, args.run_dir, evaluation(args, sim, eval_objects), task_config(args, sim))
     if checkpoint is not None:
         trainer.load(checkpoint)
+    elif policy is not None:
+        trainer.begin_with(policy)
     if trainer.run()["interrupted"]:
         raise KeyboardInterrupt
 
@@ -216,6 +234,7 @@ def task_config(args: TrainArgs, sim: str) -> Dict[str, Any]:
         "hand": args.hand,
         "num_envs": args.num_envs,
         "preset": args.preset,
+        "init_policy": args.init_policy and str(args.init_policy),
         "grasp": asdict(args.task),
         "physics": asdict(args.physics),
     }

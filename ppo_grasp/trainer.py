@@ -115,6 +115,7 @@ class Trainer:
         self._earlier_wall_s = 0.0
         self._began = 0.0
         self._resumed_rng: Optional[Dict[str, Any]] = None
+        self._fresh = True
         self._running: Optional[_Issued] = None
         self._policy_ms = math.nan
         self._last_end: Any = None
@@ -168,6 +169,15 @@ class Trainer:
         }
         save_checkpoint(path, self.policy, state)
 
+    def begin_with(self, policy: ActorCritic) -> None:
+        """Makes `run` begin with a trained policy's weights and normalisers; all else starts anew.  Raises CheckpointError."""
+        for name in ("num_obs", "num_critic_obs", "num_actions", "actor_hidden", "critic_hidden"):
+            here, there = getattr(self.cfg.network, name), getattr(policy.cfg, name)
+            if here != there:
+                raise CheckpointError(f"the policy to begin with has {name} {there}, here it is {here}")
+        self.policy.load_state_dict(policy.state_dict())
+        self._fresh = False
+
     def load(self, path: Union[str, Path]) -> None:
         """Makes `run` go on from a checkpoint.  Its environments start new episodes.  Raises CheckpointError."""
         payload = load_checkpoint(path)
@@ -181,6 +191,7 @@ class Trainer:
             self.policy.load_state_dict(payload["model"])
             self.ppo.load_state_dict(state["ppo"])
             self.task.load_state_dict(state["task"])
+            self._fresh = False
             self.iteration = state["iteration"]
             self.env_steps = state["env_steps"]
             self.best_score = state["best_score"]
@@ -215,11 +226,11 @@ class Trainer:
                 self._policy_ms = self._time_policy()
 
     def _start(self, log: MetricsLogger) -> None:
-        """Resets the task; a new run warms up the normalisers by a rollout that is thrown away."""
+        """Resets the task; new normalisers are warmed up by a rollout that is thrown away."""
         log.stage("resetting the task; kernels that are not cached are compiled now ...")
         obs, critic_obs = self.task.reset()
         self.buffer.restart(obs, critic_obs)
-        if self.env_steps == 0:
+        if self._fresh:
             log.stage("first rollout ...")
             self._collect()
             self.ppo.warm_up(self.buffer)

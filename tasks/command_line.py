@@ -154,7 +154,7 @@ def check_writable(option: str, path: Optional[Path], directory: bool = False, s
         raise ValueError(f"{option} {path}: cannot be written, there is no permission for {above}; give another place")
 
 
-def checkpoint_path(given: Optional[Path]) -> Path:
+def checkpoint_path(given: Optional[Path], option: str = "--checkpoint") -> Path:
     """The checkpoint that was asked for, or the policy that ships.  Raises ValueError if it is not there."""
     if given is None:
         shipped = sorted(CHECKPOINTS.glob("*.pt"))
@@ -162,11 +162,9 @@ def checkpoint_path(given: Optional[Path]) -> Path:
             raise ValueError(f"there is no policy in {CHECKPOINTS}: train one and give its file with --checkpoint")
         return shipped[-1]
     if given.is_dir():
-        raise ValueError(
-            f"--checkpoint {given}: is a directory, give a .pt file such as {given / 'checkpoint_best.pt'}"
-        )
+        raise ValueError(f"{option} {given}: is a directory, give a .pt file such as {given / 'checkpoint_best.pt'}")
     if not given.is_file():
-        raise ValueError(f"--checkpoint {given}: no such file; training writes runs/NAME/checkpoint_best.pt")
+        raise ValueError(f"{option} {given}: no such file; training writes runs/NAME/checkpoint_best.pt")
     return given
 
 

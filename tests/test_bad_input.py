@@ -95,13 +95,23 @@ def test_wrong_options_of_all_commands(
         (["--run-dir", "used"], ["--run-dir used: holds a run already", "give another", "--resume auto"]),
         (["--resume", "gone.pt"], ["--resume gone.pt", "leave --resume out"]),
         (["--resume", "file", "--run-dir", "new"], ["file is not a checkpoint"]),
+        (["--init-policy", "gone.pt"], ["--init-policy gone.pt: no such file"]),
+        (["--init-policy", "file"], ["file is not a checkpoint"]),
+        (["--init-policy", "other.pt"], ["has num_obs 33, here it is 211"]),
         (["--resume", "policy.pt", "--run-dir", "new"], ["policy.pt holds a policy alone"]),
     ],
 )
 def test_wrong_options_of_train(
-    run: Run, tiny: Tiny, policy: Path, tmp_path: Path, words: Sequence[object], said: Sequence[str]
+    run: Run,
+    tiny: Tiny,
+    policy: Path,
+    policy_maker: Maker,
+    tmp_path: Path,
+    words: Sequence[object],
+    said: Sequence[str],
 ) -> None:
     (tmp_path / "file").write_text("no checkpoint")
+    policy_maker(tmp_path / "other.pt", num_obs=33)
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "metrics.jsonl").write_text('{"iteration": 1}\n')
     assert_refused(run("train.py", *tiny, *words), *said)

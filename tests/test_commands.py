@@ -99,6 +99,22 @@ def test_train_resume_and_evaluate(run: Run, tiny: Tuple[object, ...], tmp_path:
     assert_consistent(figures, 10)
 
 
+def test_training_begins_with_a_policy(run: Run, tiny: Tuple[object, ...], policy: Path, tmp_path: Path) -> None:
+    """Its networks are as large, whatever is asked; with --resume the run that is resumed goes before."""
+    still = [word for name in ("", "min-", "max-") for word in (f"--ppo.{name}learning-rate", 1e-9)]
+    words = (*tiny, *still, "--init-policy", policy, "--resume", "auto")
+    done = run("train.py", *words, "--total-timesteps", 32)
+    assert done.status == 0, done.err
+    (folder,) = (tmp_path / "runs").iterdir()
+    before, after = (load_policy(path)[0] for path in (policy, folder / "checkpoint_last.pt"))
+    for name, value in before.actor.state_dict().items():
+        torch.testing.assert_close(after.actor.state_dict()[name], value, rtol=0, atol=1e-6)
+    assert json.loads((folder / "config.json").read_text())["task"]["init_policy"] == str(policy)
+    again = run("train.py", *words, "--total-timesteps", 64)
+    assert again.status == 0, again.err
+    assert [row["env_steps"] for row in rows(folder)] == [32, 64]
+
+
 def test_a_directory_without_a_run_can_be_trained_into(run: Run, tiny: Tuple[object, ...], tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "notes.txt").write_text("what this run is for")

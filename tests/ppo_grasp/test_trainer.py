@@ -203,6 +203,31 @@ def test_a_checkpoint_of_another_task_is_refused(tmp_path: Path) -> None:
         Trainer(other, cfg_for(1, 8), tmp_path).load(tmp_path / "checkpoint_last.pt")
 
 
+def test_a_policy_to_begin_with_is_not_forgotten(tmp_path: Path) -> None:
+    """Trained on, a policy that is nearly optimal stays so, where random networks are far from it; its normalisers go on."""
+    Trainer(DoubleIntegrator(256, 5), cfg_for(80, 256), tmp_path / "first").run()
+    policy, _ = load_policy(tmp_path / "first" / "checkpoint_last.pt")
+    count, returns = float(policy.obs_normalizer.count), []
+    for name in ("again", "anew"):
+        trainer = Trainer(DoubleIntegrator(256, 5), cfg_for(2, 256), tmp_path / name)
+        if name == "again":
+            trainer.begin_with(policy)
+        trainer.run()
+        assert (trainer.iteration, trainer.env_steps) == (2, 2 * 16 * 256)
+        assert float(trainer.policy.obs_normalizer.count) - (count if name == "again" else 0) <= 3 * 16 * 256
+        returns.append(optimal_return(GAMMA) / measured_return(trainer.policy.act_deterministic, GAMMA))
+    assert returns[0] > 0.9 > 2 * returns[1]
+
+
+def test_a_policy_of_other_sizes_is_refused(tmp_path: Path) -> None:
+    other = ActorCritic(
+        ActorCriticCfg(num_obs=2, num_critic_obs=3, num_actions=1, actor_hidden=(9,), critic_hidden=(32, 32))
+    )
+    trainer = Trainer(DoubleIntegrator(8, 5), cfg_for(1, 8), tmp_path)
+    with pytest.raises(CheckpointError, match=r"has actor_hidden \(9,\), here it is \(32, 32\)"):
+        trainer.begin_with(other)
+
+
 def test_a_task_may_not_call_its_metric_like_one_of_the_engine(tmp_path: Path) -> None:
     task = DoubleIntegrator(8, 5)
     task.metric_names = ("reward", "never")
