@@ -176,6 +176,8 @@ class Trainer:
             if here != there:
                 raise CheckpointError(f"the policy to begin with has {name} {there}, here it is {here}")
         self.policy.load_state_dict(policy.state_dict())
+        if self.cfg.ppo.desired_kl is not None:  # it explores little: the first steps of a new Adam would throw it far
+            self.ppo.learning_rate.fill_(self.cfg.ppo.min_learning_rate)
         self._fresh = False
 
     def load(self, path: Union[str, Path]) -> None:

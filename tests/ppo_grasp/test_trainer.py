@@ -217,6 +217,8 @@ def test_a_policy_to_begin_with_is_not_forgotten(tmp_path: Path) -> None:
         assert float(trainer.policy.obs_normalizer.count) - (count if name == "again" else 0) <= 3 * 16 * 256
         returns.append(optimal_return(GAMMA) / measured_return(trainer.policy.act_deterministic, GAMMA))
     assert returns[0] > 0.9 > 2 * returns[1]
+    rates = [rows_of(tmp_path / name)[0]["learning_rate"] for name in ("again", "anew")]
+    assert rates[0] < 1e-4 < rates[1], "the first steps of a new Adam are as large as its learning rate"
 
 
 def test_a_policy_of_other_sizes_is_refused(tmp_path: Path) -> None:
