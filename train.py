@@ -88,8 +88,8 @@ class TrainArgs:
     resume: Optional[str] = None
     """A checkpoint to go on from; auto: the last one in --run-dir or, without that, the newest in runs/, if there is one."""
     init_policy: Optional[Path] = None
-    """A policy to begin with in place of random networks, such as checkpoints/shadow_grasp.pt: it learns more objects in a
-    fraction of the time.  The networks are then as large as its own.  A run that is resumed goes before."""
+    """A policy to begin with in place of random networks, such as checkpoints/shadow_grasp.pt.  The networks are then as large
+    as its own.  A run that is resumed goes before."""
     preset: Literal["default", "recipe"] = "default"
     """recipe: the published reward, curriculum and PPO settings, in place of those that train best."""
     eval_envs: int = 512
