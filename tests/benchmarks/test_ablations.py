@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any, Dict, Optional
 
 import pytest
+import torch
 from rich.console import Console
+
+from ppo_grasp import ActorCritic, ActorCriticCfg, save_policy
+from tasks.grasp import EpisodeRecord
+from tasks.objects import load_objects
+from tasks.starts import StartCfg
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
@@ -79,6 +85,43 @@ def test_all_are_run_and_a_failure_is_the_last_line_of_its_log(tmp_path: Path) -
     assert "failed" not in found["good"] and found["good"]["where"] == "training on the moon"
     assert found["bad"]["failed"] == "status 1: error: fell"
     assert found["bad"]["levels"] == {"50": None, "85": None}
+
+
+def test_policies_are_measured_within_their_own_limits_from_the_same_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A still hand holds nothing, of any kind; starts that a variant changed in training are the default's again."""
+    runs = []
+    for yaw in (0.3, 1.6):
+        folder = tmp_path / f"{yaw}"
+        folder.mkdir()
+        cfg = ActorCriticCfg(num_obs=211, num_critic_obs=232, num_actions=24, actor_hidden=(8,), critic_hidden=(8,))
+        grasp = {"max_yaw": yaw, "episode_steps": 20, "start": {"friction_low": 0.1}}
+        task = {"sim": "mujoco", "objects": "primitives", "grasp": grasp}
+        save_policy(folder / "checkpoint_last.pt", ActorCritic(cfg), {"config": {"task": task}})
+        runs.append({"run_dir": str(folder), "held": {}})
+    made = []
+
+    class Recorded(ablations.GraspTask):  # type: ignore[misc, name-defined]
+        def __init__(self, *args: Any, **more: Any) -> None:
+            super().__init__(*args, **more)
+            made.append(self.cfg)
+
+    monkeypatch.setattr(ablations, "GraspTask", Recorded)
+    assert [run["run_dir"] for run in ablations.measure(runs, "primitives", 6)] == [run["run_dir"] for run in runs]
+    assert [cfg.max_yaw for cfg in made] == [0.3, 1.6] and {cfg.start for cfg in made} == {StartCfg()}
+    for run in runs:
+        found = run["held"]["primitives"]
+        assert found["num_episodes"] == 6 and found["by_kind"] == {"sphere": 0.0, "cube": 0.0, "cylinder": 0.0}
+
+
+def test_held_by_kind() -> None:
+    objects = load_objects("primitives", count=3)
+    assert objects.kinds == ("sphere", "cube", "cylinder")
+    episodes = EpisodeRecord.zeros(5, torch.device("cpu"))
+    episodes.object_id.copy_(torch.tensor([0, 1, 1, 0, 0]))
+    episodes.held.copy_(torch.tensor([True, False, True, True, False]))
+    assert ablations.by_kind(episodes, objects) == pytest.approx({"sphere": 2 / 3, "cube": 0.5})
 
 
 def test_who_gives_up_leaves_nothing_running(tmp_path: Path) -> None:
