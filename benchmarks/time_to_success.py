@@ -58,7 +58,7 @@ class Args:
     max_minutes: float = 5.0
     """A run ends this long after its process started, whatever it has reached."""
     eval_interval: int = 500_000
-    """Environment steps between evaluations: the resolution. train.py's own is four times as long."""
+    """Environment steps between evaluations: the resolution. train.py's own is eight times as long."""
     keep_going: bool = False
     """Train on to --max-minutes when the highest level is passed, to see whether success stays."""
     cold: bool = False

@@ -33,7 +33,7 @@ class TrainerCfg:
     """Environment steps, all environments together, those before a resume included."""
     max_minutes: Optional[float] = None
     """Ends training this long after the process started, whatever the steps."""
-    eval_interval: int = 2_000_000
+    eval_interval: int = 4_000_000
     """Environment steps between evaluations."""
     checkpoint_interval: int = 5_000_000
     """Environment steps between writes of the last checkpoint; it is also written at the end and on Ctrl-C."""
