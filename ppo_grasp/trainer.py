@@ -115,7 +115,6 @@ class Trainer:
         self._earlier_wall_s = 0.0
         self._began = 0.0
         self._resumed_rng: Optional[Dict[str, Any]] = None
-        self._fresh = True
         self._running: Optional[_Issued] = None
         self._policy_ms = math.nan
         self._last_end: Any = None
@@ -178,7 +177,6 @@ class Trainer:
         self.policy.load_state_dict(policy.state_dict())
         if self.cfg.ppo.desired_kl is not None:  # it explores little: the first steps of a new Adam would throw it far
             self.ppo.learning_rate.fill_(self.cfg.ppo.min_learning_rate)
-        self._fresh = False
 
     def load(self, path: Union[str, Path]) -> None:
         """Makes `run` go on from a checkpoint.  Its environments start new episodes.  Raises CheckpointError."""
@@ -193,7 +191,6 @@ class Trainer:
             self.policy.load_state_dict(payload["model"])
             self.ppo.load_state_dict(state["ppo"])
             self.task.load_state_dict(state["task"])
-            self._fresh = False
             self.iteration = state["iteration"]
             self.env_steps = state["env_steps"]
             self.best_score = state["best_score"]
@@ -232,7 +229,7 @@ class Trainer:
         log.stage("resetting the task; kernels that are not cached are compiled now ...")
         obs, critic_obs = self.task.reset()
         self.buffer.restart(obs, critic_obs)
-        if self._fresh:
+        if self.policy.obs_normalizer.count == 0:
             log.stage("first rollout ...")
             self._collect()
             self.ppo.warm_up(self.buffer)

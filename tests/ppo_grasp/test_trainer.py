@@ -203,6 +203,17 @@ def test_a_checkpoint_of_another_task_is_refused(tmp_path: Path) -> None:
         Trainer(other, cfg_for(1, 8), tmp_path).load(tmp_path / "checkpoint_last.pt")
 
 
+def test_a_run_interrupted_before_its_first_iteration_resumes_as_a_new_one(tmp_path: Path) -> None:
+    """Its normalisers have seen nothing yet: the first update must not be on raw observations."""
+    Trainer(DoubleIntegrator(8, 5), cfg_for(1, 8), tmp_path / "cut_off").save(tmp_path / "nothing.pt")
+    resumed = Trainer(DoubleIntegrator(8, 5), cfg_for(1, 8), tmp_path / "resumed")
+    resumed.load(tmp_path / "nothing.pt")
+    new = Trainer(DoubleIntegrator(8, 5), cfg_for(1, 8), tmp_path / "new")
+    for trainer in (resumed, new):
+        trainer.run()
+        assert float(trainer.policy.obs_normalizer.count) == 2 * 16 * 8, "a rollout to warm up, and one to learn from"
+
+
 def test_a_policy_to_begin_with_is_not_forgotten(tmp_path: Path) -> None:
     """Trained on, a policy that is nearly optimal stays so, where random networks are far from it; its normalisers go on."""
     Trainer(DoubleIntegrator(256, 5), cfg_for(80, 256), tmp_path / "first").run()

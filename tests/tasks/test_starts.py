@@ -110,6 +110,15 @@ def test_pregrasps_grip_across_the_narrowest_side() -> None:
     assert max(off) < 1.03 and abs(np.diff(yaw)).max() > 1
 
 
+def test_pregrasps_miss_that_direction_by_as_much_as_asked() -> None:
+    """Uniform within +- pregrasp_yaw, where the quarter turn's end does not cut it off."""
+    ids = torch.arange(5).repeat(400)
+    exact, loose = (drawn(ids, StartCfg(pregrasp_fraction=1.0, pregrasp_yaw=y)).joint_pos[:, 5] for y in (0.0, 0.4))
+    missed = (loose - exact)[exact.abs() < math.pi / 2 - 0.4]
+    assert len(missed) > 1000 and missed.abs().max() <= 0.4 + 1e-5 and missed.abs().max() > 0.39
+    assert abs(missed.mean()) < 0.03 and abs(missed.std() - 0.4 / 3**0.5) < 0.01
+
+
 def test_masses_and_frictions() -> None:
     start = drawn(torch.arange(5).repeat(2000))
     log = start.mass_scale.log() / math.log(2)
