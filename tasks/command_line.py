@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterator, NoReturn, Optional, Sequence, Tuple,
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from tasks.objects import OBJECT_SETS, ObjectSet, load_objects
 
@@ -189,6 +189,7 @@ def progress_bar(what: str, unit: str) -> Progress:
     """A bar that is gone when it is done; nothing at all where the output is no terminal."""
     console = Console()
     return Progress(
+        SpinnerColumn(),
         TextColumn(what, style="bold"),
         BarColumn(40),
         MofNCompleteColumn(),

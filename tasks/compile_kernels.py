@@ -18,7 +18,7 @@ import os
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,7 +58,8 @@ class KernelModule:
 
     @property
     def name(self) -> str:
-        return self.kernel.key
+        """To be read: a kernel that a function makes is called by that."""
+        return self.kernel.key.split("__locals__")[0].strip("_")
 
     @property
     def identifier(self) -> str:
@@ -139,21 +140,18 @@ def compile_kernels(
 def compile_missing(
     objects: ObjectSet, num_envs: Union[int, Sequence[int]], physics: PhysicsCfg, hand: str = "shadow"
 ) -> None:
-    """Before a simulation starts on a GPU: `compile_kernels`, behind a progress bar if there is anything to compile.
+    """Before a simulation starts on a GPU: `compile_kernels`, behind a progress bar, which also moves while it finds out what.
 
     What fails here is a warning: Warp compiles at first launches what it does not find.
     """
     if not torch.cuda.is_available():
         return  # whoever builds the simulator says so
-    bar = progress_bar("compiling GPU kernels, once", "modules")
-    row = bar.add_task("", total=None)
-    with ExitStack() as shown:
+    with progress_bar("compiling GPU kernels, once", "modules") as bar:
+        row = bar.add_task("", total=None)
 
         def progress(done: int, total: int, last: str) -> None:
-            if done == 0:
-                shown.enter_context(bar)
-                if bar.disable:
-                    print(f"compiling {total} modules of GPU kernels, once", flush=True)
+            if done == 0 and bar.disable:
+                print(f"compiling {total} modules of GPU kernels, once", flush=True)
             bar.update(row, completed=done, total=total, description=last)
 
         try:

@@ -191,6 +191,7 @@ def _with_rows(model: mujoco.MjModel, hand: HandSpec, objects: ObjectSet) -> Sce
     joints = [model.joint(name) for name in hand.drives]
     coupled = [model.joint(name) for name in hand.coupled_joints]
     order = list(hand.drives)
+    body_rows = [_body_row(item) for item in objects.objects]
     return Scene(
         model=model,
         object_body=body,
@@ -203,7 +204,7 @@ def _with_rows(model: mujoco.MjModel, hand: HandSpec, objects: ObjectSet) -> Sce
         coupled_qpos=np.array([j.qposadr[0] for j in coupled], dtype=int),
         coupled_source=np.array([order.index(source) for source in hand.coupled_joints.values()], dtype=int),
         geom_rows=_geom_rows(model, objects, slots),
-        body_rows={field: np.stack([_body_row(item)[field] for item in objects.objects]) for field in BODY_FIELDS},
+        body_rows={field: np.stack([row[field] for row in body_rows]) for field in BODY_FIELDS},
         dof_invweight0=np.stack([_dof_invweight0(item) for item in objects.objects]),
     )
 
