@@ -246,7 +246,10 @@ def train(
     }
     if gave_up:
         result["failed"] = f"not done {grace:g} s after --max-minutes"
-    elif status not in (0, *([INTERRUPTED] if interrupted else [])):
+    elif status not in (
+        0,
+        *((INTERRUPTED, -signal.SIGINT) if interrupted else ()),
+    ):  # the latter if it was ending by itself
         result["failed"] = f"status {status}: {said[-1].strip() if said else 'it said nothing'}"
     return result
 
