@@ -50,21 +50,43 @@ class Agent(nn.Module):
         return self.critic(obs).squeeze(-1)
 
 
+class Observations:
+    """Normalised by their running mean and variance, and clipped: the two wrappers of CleanRL's script for continuous actions."""
+
+    def __init__(self, num_obs: int, device: torch.device) -> None:
+        self.mean, self.var = torch.zeros(num_obs, device=device), torch.ones(num_obs, device=device)
+        self.count = torch.full((), 1e-4, device=device)
+
+    def learn(self, obs: Tensor) -> Tensor:
+        """`normal`, after a batch (N, num_obs) has gone into the statistics."""
+        var, mean = torch.var_mean(obs, dim=0, correction=0)
+        total, delta = self.count + len(obs), mean - self.mean
+        between = delta.square() * self.count * len(obs) / total
+        self.var = (self.var * self.count + var * len(obs) + between) / total
+        self.mean, self.count = self.mean + delta * len(obs) / total, total
+        return self.normal(obs)
+
+    def normal(self, obs: Tensor) -> Tensor:
+        """(N, num_obs)"""
+        return ((obs - self.mean) / (self.var + 1e-8).sqrt()).clamp(-10.0, 10.0)
+
+
 def run(env: SteppedTask, s: Settings, meter: Meter, directory: Path) -> None:
-    """Trains until the meter ends it.  Observations and values are not normalised: the scripts that it follows do not."""
+    """Trains until the meter ends it.  Observations are normalised, values and rewards are not."""
     torch.manual_seed(s.seed)
     device = env.device
     agent = Agent(env.num_obs, env.num_actions, s).to(device)
     optimizer = torch.optim.Adam(agent.parameters(), lr=s.learning_rate, eps=1e-5)
     writer = SummaryWriter(str(directory))
-    meter.policy = agent.actor
+    seen = Observations(env.num_obs, device)
+    meter.policy = lambda obs: agent.actor(seen.normal(obs))
 
     shape = (s.num_steps, s.num_envs)
     obs = torch.zeros(*shape, env.num_obs, device=device)
     actions = torch.zeros(*shape, env.num_actions, device=device)
     log_probs, rewards, dones, values, advantages = (torch.zeros(shape, device=device) for _ in range(5))
     episode_return = torch.zeros(s.num_envs, device=device)
-    next_obs, next_done = env.reset(), torch.zeros(s.num_envs, device=device)
+    next_obs, next_done = seen.learn(env.reset()), torch.zeros(s.num_envs, device=device)
     iteration = 0
 
     while True:
@@ -78,9 +100,9 @@ def run(env: SteppedTask, s: Settings, meter: Meter, directory: Path) -> None:
                 values[t] = agent.value(next_obs)
             actions[t], log_probs[t] = action, distribution.log_prob(action).sum(-1)
             out = env.step(action)
-            next_obs, next_done = out.obs, (out.terminated | out.truncated).float()
+            next_obs, next_done = seen.learn(out.obs), (out.terminated | out.truncated).float()
             with torch.no_grad():  # what the time limit cut off
-                rewards[t] = out.reward + s.gamma * agent.value(out.final_obs) * out.truncated
+                rewards[t] = out.reward + s.gamma * agent.value(seen.normal(out.final_obs)) * out.truncated
             episode_return += out.reward
             finished_return += torch.stack([(episode_return * next_done).sum(), next_done.sum()])
             episode_return *= 1.0 - next_done
