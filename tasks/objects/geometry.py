@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Tuple
 
 import numpy as np
-from scipy.sparse import coo_matrix
+from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import ConvexHull, QhullError
 
@@ -56,10 +56,9 @@ def convex_hull(points: np.ndarray) -> Hull:
     neighbours[flip] = neighbours[flip][:, [0, 2, 1]]
 
     count = len(triangles)
-    rows = np.repeat(np.arange(count), 3)
-    columns = neighbours.ravel()
-    same = np.linalg.norm(normals[rows] - normals[columns], axis=1) < COPLANAR
-    graph = coo_matrix((np.ones(same.sum()), (rows[same], columns[same])), shape=(count, count))
+    flat = np.linalg.norm(normals[:, None] - normals[neighbours], axis=-1) < COPLANAR
+    linked = np.where(flat, neighbours, np.arange(count)[:, None])  # to itself across an edge that bends
+    graph = csr_matrix((np.ones(3 * count), linked.ravel(), 3 * np.arange(count + 1)), shape=(count, count))
     return Hull(vertices, triangles, normals, neighbours, connected_components(graph, directed=False)[1])
 
 
