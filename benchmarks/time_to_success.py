@@ -244,12 +244,10 @@ def train(
         "where": next((line for line in said if "training on " in line), None),
         "command": shlex.join(command[1:]),
     }
+    ends = (0, INTERRUPTED, -signal.SIGINT) if interrupted else (0,)  # the last if it was leaving Python by itself
     if gave_up:
         result["failed"] = f"not done {grace:g} s after --max-minutes"
-    elif status not in (
-        0,
-        *((INTERRUPTED, -signal.SIGINT) if interrupted else ()),
-    ):  # the latter if it was ending by itself
+    elif status not in ends:
         result["failed"] = f"status {status}: {said[-1].strip() if said else 'it said nothing'}"
     return result
 

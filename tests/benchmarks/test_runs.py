@@ -14,6 +14,7 @@ import pytest
 BENCHMARKS = Path(__file__).resolve().parent.parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+import time_to_success  # noqa: E402
 from scaling import Args, trainer_cfg  # noqa: E402
 from time_to_success import analyse, evaluation_seconds, joined, rows_from, spread, summarise  # noqa: E402
 
@@ -133,6 +134,26 @@ def test_training_ends_at_the_highest_level_with_a_checkpoint(tmp_path: Path) ->
     assert written["summary"][0]["reached"] == 1
     assert (tmp_path / "runs" / "primitives_seed3" / "checkpoint_last.pt").exists()
     assert "1 of 1" in done.stdout
+
+
+@pytest.mark.parametrize("level", [80.0, 95.0])
+def test_a_training_that_was_leaving_when_interrupted_has_not_failed(
+    level: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's own handler is gone by then, so SIGINT kills it; without our interruption, below the level, that is a failure."""
+    script = tmp_path / "train.py"
+    row = {"env_steps": 8, "wall_s": 1.0, "steps_per_s": 8.0, "eval_success_rate": 0.9}
+    script.write_text(
+        "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+        f"open(sys.argv[2] + '/metrics.jsonl', 'w').write({json.dumps(row)!r} + chr(10))\n"
+        f"time.sleep(60) if {level < 90} else os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    monkeypatch.setattr(time_to_success, "TRAIN", script)
+    before = signal.getsignal(signal.SIGINT)
+    run = time_to_success.train([], tmp_path / "run", (level,), 1.0)
+    signal.signal(signal.SIGINT, before)
+    assert run["interrupted"] == ("failed" not in run) == (level < 90), run
 
 
 def test_a_training_that_fails_says_why(tmp_path: Path) -> None:

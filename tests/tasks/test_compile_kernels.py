@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, List, Set
@@ -14,6 +16,8 @@ pytest.importorskip("mujoco_warp", reason="needs MuJoCo Warp")
 
 import warp as wp
 from plain_mujoco import HAND, some_objects
+from rich.console import Console
+from rich.progress import Progress, TextColumn
 
 from tasks import compile_kernels as ahead
 from tasks.compile_kernels import (
@@ -174,6 +178,29 @@ def test_before_a_training(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     missing = -1
     with pytest.warns(UserWarning, match=r"one by one as they are needed \(OSError: no room left\)"):
         compile_missing(*args)
+
+
+def test_a_terminal_shows_that_something_happens_before_it_is_known_what_to_compile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = io.StringIO()
+
+    def bar(what: str, unit: str) -> Progress:
+        return Progress(TextColumn(what), TextColumn(unit), console=Console(file=shown, force_terminal=True))
+
+    def stand_in(*_args: Any, progress: Any) -> None:
+        assert "kernels" in shown.getvalue()
+
+    monkeypatch.setattr(ahead, "progress_bar", bar)
+    monkeypatch.setattr(ahead, "compile_kernels", stand_in)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a failed assertion in there would be one
+        compile_missing(some_objects(), 8, PhysicsCfg())
+
+
+def test_modules_have_names_to_be_read(modules: List[KernelModule]) -> None:
+    assert all(found.name and "__" not in found.name for found in modules)
 
 
 def test_what_cannot_be_compiled_for() -> None:
