@@ -130,8 +130,8 @@ def test_a_directory_without_a_run_can_be_trained_into(run: Run, tiny: Tuple[obj
 def test_kernels_are_compiled_before_the_simulators_are_built(
     run: Run, tiny: Tuple[object, ...], monkeypatch: pytest.MonkeyPatch, other: bool
 ) -> None:
-    compile_kernels = pytest.importorskip("tasks.compile_kernels", reason="needs MuJoCo Warp")
-    from tasks import build
+    pytest.importorskip("mujoco_warp", reason="needs MuJoCo Warp")
+    from tasks import build, compile_kernels
     from tasks.simulators.errors import SimulatorError
 
     asked: List[Tuple[Any, ...]] = []

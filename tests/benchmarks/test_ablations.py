@@ -20,7 +20,8 @@ from tasks.starts import StartCfg
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
-ablations = pytest.importorskip("ablations")
+pytest.importorskip("mujoco_warp", reason="needs MuJoCo Warp")
+import ablations
 
 
 def a_run(variant: str, seed: int, held: Optional[float], **more: Any) -> Dict[str, Any]:

@@ -15,7 +15,8 @@ from tasks.objects.geometry import convex_hull, hull_faces, mass_properties
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
-hulls = pytest.importorskip("hulls")
+pytest.importorskip("mujoco_warp", reason="needs MuJoCo Warp")
+import hulls  # noqa: E402
 
 
 def test_pieces_overlap_and_make_up_the_whole() -> None:
