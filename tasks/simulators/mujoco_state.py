@@ -1,9 +1,11 @@
-"""From MuJoCo's arrays to `SimState`, the same for MuJoCo C and MuJoCo Warp."""
+"""From MuJoCo's arrays to `SimState`: where things are in them, for MuJoCo C and MuJoCo Warp, and C's reader."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import List
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,32 +33,60 @@ class MujocoArrays:
     cfrc_ext: Tensor
 
 
+@dataclass(frozen=True)
+class Places:
+    """Numbers of what the state is read from, in the model's order of actuators, bodies and sites."""
+
+    actuators: List[int]
+    """(24,), in the order of `HandSpec.drives`."""
+    tips: List[int]
+    """(5,) bodies of the fingertips, whose frames are those of the sites `tip_sites` (5,)."""
+    tip_sites: List[int]
+    palm: int
+    """Body of the site `palm_site`."""
+    palm_site: int
+    site_quat: np.ndarray
+    """(6, 4) the sites' turn in their bodies, fingertips then palm."""
+    root: int
+    """Body at the hand's base: velocities and wrenches are about the centre of mass of all that hangs on it."""
+
+    @classmethod
+    def of(cls, scene: Scene, hand: HandSpec) -> Places:
+        """Those of this hand."""
+        model = scene.model
+        tip_sites, palm_site = [model.site(name).id for name in hand.fingertip_sites], model.site(hand.palm_site).id
+        palm = model.body(hand.palm_body).id
+        return cls(
+            actuators=[model.actuator(name).id for name in hand.drives],
+            tips=[model.body(name).id for name in hand.fingertip_bodies],
+            tip_sites=tip_sites,
+            palm=palm,
+            palm_site=palm_site,
+            site_quat=model.site_quat[[*tip_sites, palm_site]],
+            root=int(model.body_rootid[palm]),
+        )
+
+
 class StateReader:
     """Copies what the task needs out of MuJoCo's arrays, in two parts.
 
     `read_forces` wants the arrays as `mj_step` leaves them: forces and the positions they act at are those of the last
-    sub-step's start.  `read_motion` wants kinematics recomputed at the new positions.
+    sub-step's start.  `read_motion` wants kinematics recomputed at the new positions.  `WarpStateReader` has the same formulas.
     """
 
     def __init__(self, scene: Scene, hand: HandSpec, arrays: MujocoArrays, state: SimState) -> None:
-        model, device = scene.model, state.joint_pos.device
+        places, device = Places.of(scene, hand), state.joint_pos.device
 
         def index(values: object) -> Tensor:
             return torch.as_tensor(values, dtype=torch.int64, device=device)
 
-        def constant(values: object) -> Tensor:
-            return torch.as_tensor(values, dtype=torch.float32, device=device)
-
         self.arrays, self.state, self.scene = arrays, state, scene
-        tips = [model.body(name).id for name in hand.fingertip_bodies]
-        tip_sites = [model.site(name).id for name in hand.fingertip_sites]
-        palm, palm_site = model.body(hand.palm_body).id, model.site(hand.palm_site).id
-        self.actuators = index([model.actuator(name).id for name in hand.drives])
+        self.actuators = index(places.actuators)
         self.drive_qpos, self.drive_dof = index(scene.drive_qpos), index(scene.drive_dof)
-        self.tips, self.tip_sites = index(tips), index(tip_sites)
-        self.root = int(model.body_rootid[palm])
-        self.palm_site, self.tips_and_palm = palm_site, index([*tips, palm])
-        self.site_quat = constant(model.site_quat[[*tip_sites, palm_site]])
+        self.tips, self.tip_sites = index(places.tips), index(places.tip_sites)
+        self.root = places.root
+        self.palm_site, self.tips_and_palm = places.palm_site, index([*places.tips, places.palm])
+        self.site_quat = torch.as_tensor(places.site_quat, dtype=torch.float32, device=device)
 
     def read_forces(self) -> None:
         """Drive forces, and contact wrenches moved from the hand's centre of mass to the fingertips."""

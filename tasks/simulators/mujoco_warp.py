@@ -14,7 +14,8 @@ from torch import Tensor
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
 from tasks.simulators.contract import COMPILE_OPTIONS, NUM_DRIVES, SimState, Simulator, Start
-from tasks.simulators.mujoco_state import MujocoArrays, StateReader
+from tasks.simulators.mujoco_state import Places
+from tasks.simulators.mujoco_warp_reader import WarpStateReader
 from tasks.simulators.scene import BODY_FIELDS, GEOM_FIELDS, PhysicsCfg, build_scene
 
 CONTACTS_PER_WORLD = 48
@@ -68,18 +69,8 @@ class MujocoWarpSimulator(Simulator):
     def _link_memory(self, hand: HandSpec) -> None:
         d, m = self.data, self.model
         view = wp.to_torch
-        self._arrays = MujocoArrays(
-            qpos=view(d.qpos),
-            qvel=view(d.qvel),
-            xpos=view(d.xpos),
-            xquat=view(d.xquat),
-            site_xpos=view(d.site_xpos),
-            cvel=view(d.cvel),
-            subtree_com=view(d.subtree_com),
-            actuator_force=view(d.actuator_force),
-            cfrc_ext=view(d.cfrc_ext),
-        )
-        self._reader = StateReader(self.scene, hand, self._arrays, self.state)
+        self._reader = WarpStateReader(self.scene, hand, d, self.state)
+        self._qpos, self._qvel = view(d.qpos), view(d.qvel)
         self._ctrl, self._warmstart = view(d.ctrl), view(d.qacc_warmstart)
         self._overflow = view(d.overflow)
         self._fields = {name: view(getattr(m, name)) for name in _BATCHED}
@@ -102,12 +93,12 @@ class MujocoWarpSimulator(Simulator):
         powers = [_MASS_POWER.get(name, 0) for name in targets]
         self._mass_power = torch.repeat_interleave(torch.tensor(powers), torch.tensor(self._widths)).to(self.device)
         # Which column of drives, object position and object quaternion each coordinate gets.
-        source = torch.empty(self._arrays.qpos.shape[1], dtype=torch.int64)
+        source = torch.empty(self._qpos.shape[1], dtype=torch.int64)
         source[self.scene.drive_qpos] = torch.arange(NUM_DRIVES)
         source[self.scene.coupled_qpos] = torch.as_tensor(self.scene.coupled_source)
         source[self.scene.object_qpos : self.scene.object_qpos + 7] = NUM_DRIVES + torch.arange(7)
         self._qpos_source = source.to(self.device)
-        self._drive_of_actuator = self._reader.actuators.argsort()
+        self._drive_of_actuator = torch.tensor(Places.of(self.scene, hand).actuators).argsort().to(self.device)
 
     def _torch_stream(self) -> wp.Stream:
         """Torch's current stream as Warp's, always the same object: Warp finds a recording by the object, not by its handle."""
@@ -155,16 +146,14 @@ class MujocoWarpSimulator(Simulator):
     def compile(self) -> None:
         """See `Simulator.compile`."""
         self._write_start = torch.compile(self._write_start, **COMPILE_OPTIONS)  # type: ignore[method-assign]
-        self._reader.read_forces = torch.compile(self._reader.read_forces, **COMPILE_OPTIONS)  # type: ignore[method-assign]
-        self._reader.read_motion = torch.compile(self._reader.read_motion, **COMPILE_OPTIONS)  # type: ignore[method-assign]
 
     def _write_start(self, mask: Tensor, start: Start) -> None:
         """Model rows, coordinates and targets of the masked worlds."""
         self._nan_resets += (mask & self.state.failed).sum()
         self._set_objects(mask, start)
         qpos = torch.cat([start.joint_pos, start.object_pos, start.object_quat], dim=-1)[:, self._qpos_source]
-        _put(mask, self._arrays.qpos, qpos)
-        _put(mask, self._arrays.qvel, 0.0)
+        _put(mask, self._qpos, qpos)
+        _put(mask, self._qvel, 0.0)
         _put(mask, self._warmstart, 0.0)  # a world gone to NaN stays dead with the solver's old guess
         _put(mask, self._ctrl, start.joint_pos[:, self._drive_of_actuator])
         _put(mask, self.state.drive_force, 0.0)

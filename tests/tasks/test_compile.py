@@ -59,7 +59,7 @@ def test_a_compiled_task_is_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_compiled_simulator_is_the_simulator(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MuJoCo Warp's resets and readings, which write into Warp's memory."""
+    """MuJoCo Warp's resets, which write into Warp's memory."""
     pytest.importorskip("mujoco_warp")
     from tasks.simulators.mujoco_warp import MujocoWarpSimulator
 
