@@ -31,27 +31,29 @@ class ObjectCurriculum:
 
     def probabilities(self, env_steps: Tensor) -> Tensor:
         """(V,), env_steps ()"""
+        weight = self._weights(env_steps)
+        return weight / weight.sum()
+
+    def _weights(self, env_steps: Tensor) -> Tensor:
+        """(V,) what the probabilities are in proportion to."""
         weight = self._share
         if self.mode == "recipe":
             weight = weight * (self.kind * KIND_EVERY <= env_steps)
         elif self.mode == "adaptive":
             weight = weight * (self.floor + 1 - self.success)
-        return weight / weight.sum()
+        return weight
 
     def draw(self, count: int, env_steps: Tensor) -> Tensor:
-        """Object ids (count,) int64; by inverting the cumulated probabilities, which a CUDA graph can record."""
-        edges = self.probabilities(env_steps).cumsum(0)
+        """Object ids (count,) int64; by inverting the cumulated weights, which a CUDA graph can record."""
+        edges = self._weights(env_steps).cumsum(0)
         uniform = torch.rand(count, device=edges.device) * edges[-1]
         return torch.searchsorted(edges, uniform, right=True).clamp(max=len(edges) - 1)
 
     def report(self, object_id: Tensor, ended: Tensor, success: Tensor) -> None:
         """Learns from ended episodes; all (N,).  Success is averaged over about the last ten episodes of an object."""
-        zero = torch.zeros_like(self.success)
-        count = zero.scatter_add(0, object_id, ended.float())
-        wins = zero.scatter_add(0, object_id, (ended & success).float())
-        keep = 0.9**count
-        mean = wins / count.clamp(min=1)
-        self.success.copy_(keep * self.success + (1 - keep) * mean)
+        episodes = torch.stack([ended, ended & success]).float()
+        count, wins = self.success.new_zeros(2, len(self.success)).index_add_(1, object_id, episodes)
+        self.success.lerp_(wins / count.clamp(min=1), 1 - 0.9**count)
 
     def state_dict(self) -> Dict[str, Tensor]:
         """Success so far."""

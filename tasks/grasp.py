@@ -14,8 +14,8 @@ from tasks import rotations
 from tasks.curriculum import ObjectCurriculum
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet, distance
-from tasks.observations import NUM_OBS, hidden_columns, observe
-from tasks.rewards import REWARDS, StepOutcome
+from tasks.observations import NUM_OBS, SLICES, hidden_columns, observe
+from tasks.rewards import REWARDS, Situation, StepOutcome
 from tasks.simulators.contract import COMPILE_OPTIONS, NUM_DRIVES, NUM_FINGERTIPS, Simulator, Start
 from tasks.starts import StartCfg, StartSampler
 
@@ -66,7 +66,7 @@ class GraspCfg:
 
 @dataclass
 class EpisodeRecord:
-    """How each world's last ended episode went, (N,)."""
+    """How each world's last episode that counts went, (N,); kept in evaluation only."""
 
     object_id: Tensor
     held: Tensor
@@ -125,6 +125,8 @@ class GraspTask(VecTask):
 
         ranges = torch.as_tensor(hand.drive_ranges(), dtype=torch.float32, device=device)
         self.joint_low, self.joint_high = ranges.unbind(-1)
+        self._finger_middle = (self.joint_low + self.joint_high)[6:] / 2
+        self._finger_reach = (self.joint_high - self.joint_low)[6:] / 2
         reach = torch.tensor(cfg.base_reach, device=device)
         turn_high = torch.tensor([cfg.max_tilt, cfg.max_tilt, cfg.max_yaw], device=device)
         turn_low = -torch.tensor([cfg.max_tilt, cfg.max_fingers_up, cfg.max_yaw], device=device)
@@ -132,10 +134,13 @@ class GraspTask(VecTask):
         self._base_high = torch.cat([reach, turn_high])
         self._base_step = torch.tensor([cfg.base_step] * 3 + [cfg.base_turn] * 3, device=device)
         self._leash = torch.tensor([cfg.base_leash] * 3 + [cfg.turn_leash] * 3, device=device)
-        self._tip_radius = torch.tensor(hand.fingertip_radius, device=device)
+        self._radius = torch.tensor([*hand.fingertip_radius, 0.0], device=device)
         self._lift = torch.tensor([0.0, 0.0, cfg.lift_height], device=device)
-        self._kinds = torch.arange(len(objects.kinds), device=device)
         self._palm_centre = torch.tensor(hand.palm_centre, device=device)
+        # Of |x|, |y| and |z|, for nothing gets 1 m below the ground.
+        self._table_reach = torch.tensor([cfg.table_half_side, cfg.table_half_side, 1.0], device=device)
+        self._mass_and_size = torch.cat([self.library.mass[:, None], self.library.half_extents], dim=-1)
+        self._zero = torch.zeros((), device=device)
         self._hidden = hidden_columns(cfg.hidden_inputs).to(device)
 
         def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -146,26 +151,27 @@ class GraspTask(VecTask):
         self.goal_pos, self.goal_quat = zeros(3), zeros(4)
         self.rest_height = zeros()
         self.mass_scale, self.friction = zeros(), zeros()
-        self.time = zeros(dtype=torch.int64)
         self.best_distance = zeros(NUM_FINGERTIPS + 1)
-        self.steps_at_goal = zeros(dtype=torch.int64)
-        self.ever, self.touched = zeros(dtype=torch.bool), zeros(dtype=torch.bool)
-        self.max_rise, self.episode_return = zeros(), zeros()
+        self.episode = torch.zeros(6, n, device=device)
+        """What the running episodes have come to, a row each of what follows; in one tensor, to be cleared and summed at
+        once, so flags are 1 or 0 and counts are floats."""
+        self.ever, self.touched, self.max_rise, self.episode_return, self.time, self.steps_at_goal = self.episode
         self.recent_force = zeros(self._hold_steps)
         self.counted = zeros(dtype=torch.bool)
         self.record = EpisodeRecord.zeros(n, device)
         self.env_steps = torch.zeros((), dtype=torch.int64, device=device)
         self._turn = torch.zeros((), dtype=torch.int64, device=device)
 
+        # The order of `_report`.
         self.metric_names = (
-            "success_rate",
             "ever_success_rate",
-            "dropped_rate",
             "touched_rate",
             "lift_height_m",
             "episode_return",
             "episode_steps",
+            "dropped_rate",
             "failed_worlds",
+            "success_rate",
             *(f"success_rate/{kind}" for kind in objects.kinds),
         )
         self.metric_sums = torch.zeros(len(self.metric_names), 2, device=device)
@@ -226,103 +232,110 @@ class GraspTask(VecTask):
         """Judges the step: reward, terminated, truncated, the critic's view of it, and starts for those that ended."""
         self.time += 1
         self.env_steps += self.num_envs
-        outcome = self._measure(action, self._surface_distances())
+        obs = observe(self.simulator.state, action, self.goal_pos, self.goal_quat)
+        gaps = self._surface_distances(obs)
+        outcome = self._measure(action, gaps)
         failed = self.simulator.state.failed
         terminated = outcome.dropped | failed
         truncated = (self.time >= self.cfg.episode_steps) & ~terminated
-        reward = torch.where(failed, torch.zeros_like(outcome.rise), self._reward(outcome))
-        self._remember(outcome, reward)
-        ended = terminated | truncated
-        self._report(ended, terminated, outcome)
+        reward = self._if_sane(self._reward(outcome))
+        self._remember(outcome, gaps, reward)
+        self._report(terminated | truncated, truncated, outcome)
         self.previous_action.copy_(action)
-        _, final_critic_obs = self._observe(outcome)
-        final_critic_obs = torch.nan_to_num(final_critic_obs)  # of a diverged world: terminated, so of no weight
+        # Diverged worlds have ended, so what the critic sees of them has no weight, but must be a number.
+        final_critic_obs = torch.nan_to_num(self._critics_view(obs, outcome))
         return reward, terminated, truncated, final_critic_obs, self._draw_start()
 
     def _move_targets(self, action: Tensor) -> None:
         """Base: the target moves, on a leash, within reach.  Fingers: absolute, smoothed."""
-        base = self.targets[:, :6] + action[:, :6] * self._base_step
+        base, fingers = self.targets[:, :6], self.targets[:, 6:]
         measured = self.simulator.state.joint_pos[:, :6]
-        base = torch.minimum(torch.maximum(base, measured - self._leash), measured + self._leash)
-        base = torch.minimum(torch.maximum(base, self._base_low), self._base_high)
-        low, high = self.joint_low[6:], self.joint_high[6:]
-        fingers = low + (action[:, 6:] + 1) / 2 * (high - low)
-        old = self.cfg.finger_smoothing
-        self.targets[:, :6] = base
-        self.targets[:, 6:] = old * self.targets[:, 6:] + (1 - old) * fingers
+        base.addcmul_(action[:, :6], self._base_step)
+        base.clamp_(measured - self._leash, measured + self._leash).clamp_(self._base_low, self._base_high)
+        wanted = torch.addcmul(self._finger_middle, action[:, 6:], self._finger_reach)
+        fingers.lerp_(wanted, 1 - self.cfg.finger_smoothing)
 
-    def _surface_distances(self) -> Tensor:
-        """(N, 6) from the five fingertips' surfaces and the point before the palm to the object's surface, m."""
+    def _surface_distances(self, obs: Tensor) -> Tensor:
+        """(N, 6) from the five fingertips' surfaces and the point before the palm to the object's surface, m.
+
+        obs: from `observe`, which has object and fingertips in the palm's frame.
+        """
+        pos, quat = obs[:, None, SLICES["object_pose"]].split([3, 4], dim=-1)
+        tips = obs[:, SLICES["fingertips_to_object"]].unflatten(-1, (NUM_FINGERTIPS, 3))
+        points = rotations.rotate_inverse(quat, torch.cat([tips, self._palm_centre - pos], dim=1))
+        gaps = distance(self.library.faces[self.simulator.state.object_id], points)
+        return (gaps - self._radius).clamp(min=0)
+
+    def _situation(self, gaps: Tensor) -> Situation:
+        """gaps (N, 6) from `_surface_distances`"""
         s = self.simulator.state
-        palm = s.palm_pos + rotations.rotate(s.palm_quat, self._palm_centre.expand(self.num_envs, 3))
-        points = torch.cat([s.fingertip_pos, palm[:, None]], dim=1) - s.object_pos[:, None]
-        gaps = distance(self.library.faces[s.object_id], rotations.rotate_inverse(s.object_quat[:, None], points))
-        gaps[:, :NUM_FINGERTIPS] -= self._tip_radius
-        return gaps.clamp(min=0)
+        height = s.object_pos[:, 2]
+        goal_distance = (s.object_pos - self.goal_pos).norm(dim=-1)
+        return Situation(
+            tip_distance=gaps[:, :NUM_FINGERTIPS],
+            palm_distance=gaps[:, NUM_FINGERTIPS],
+            tip_force=s.fingertip_wrench[..., :3].norm(dim=-1),
+            height=height,
+            rise=height - self.rest_height,
+            goal_distance=goal_distance,
+            at_goal=goal_distance < self.cfg.success_radius,
+            object_speed=s.object_vel[:, :3].norm(dim=-1),
+        )
 
     def _measure(self, action: Tensor, gaps: Tensor) -> StepOutcome:
         """action (N, 24), gaps (N, 6) from `_surface_distances`"""
-        s, cfg = self.simulator.state, self.cfg
-        goal_distance = (s.object_pos - self.goal_pos).norm(dim=-1)
-        off = (s.object_pos[:, :2].abs() > cfg.table_half_side).any(-1) | (s.object_pos[:, 2] > 1.0)
         return StepOutcome(
-            tip_distance=gaps[:, :NUM_FINGERTIPS],
-            palm_distance=gaps[:, NUM_FINGERTIPS],
+            **vars(self._situation(gaps)),
             progress=(self.best_distance - gaps).clamp(min=0).sum(-1),
-            tip_force=s.fingertip_wrench[..., :3].norm(dim=-1),
-            height=s.object_pos[:, 2],
-            rise=s.object_pos[:, 2] - self.rest_height,
+            dropped=(self.simulator.state.object_pos.abs() > self._table_reach).any(-1),
             goal_height=self.goal_pos[:, 2],
-            goal_distance=goal_distance,
-            at_goal=goal_distance < cfg.success_radius,
-            object_speed=s.object_vel[:, :3].norm(dim=-1),
-            dropped=off,
+            lift_height=self.cfg.lift_height,
             action=action,
             previous_action=self.previous_action,
             phase=(self.env_steps / 10_000_000).clamp(max=1),
         )
 
-    def _remember(self, o: StepOutcome, reward: Tensor) -> None:
+    def _remember(self, o: StepOutcome, gaps: Tensor, reward: Tensor) -> None:
         """Carries what an episode's end is judged by."""
-        self.best_distance.copy_(
-            torch.minimum(self.best_distance, torch.cat([o.tip_distance, o.palm_distance[:, None]], dim=-1))
-        )
-        self.steps_at_goal.copy_(torch.where(o.at_goal, self.steps_at_goal + 1, torch.zeros_like(self.steps_at_goal)))
-        self.ever |= o.at_goal
-        self.touched |= ((o.tip_force > 0.1) & (o.tip_distance < 0.005)).any(-1)
-        self.max_rise.copy_(torch.maximum(self.max_rise, self._if_sane(o.rise)))
+        torch.minimum(self.best_distance, gaps, out=self.best_distance)
+        self.steps_at_goal.add_(1).mul_(o.at_goal)
+        self.ever.logical_or_(o.at_goal)
+        self.touched.logical_or_(((o.tip_force > 0.1) & (o.tip_distance < 0.005)).any(-1))
+        torch.maximum(self.max_rise, self._if_sane(o.rise), out=self.max_rise)
         self.episode_return += reward
-        force = self._if_sane(o.tip_force.sum(-1))[:, None]
-        self.recent_force.copy_(torch.cat([self.recent_force[:, 1:], force], dim=-1))
+        if self.evaluation:
+            force = self._if_sane(o.tip_force.sum(-1))[:, None]
+            self.recent_force.copy_(torch.cat([self.recent_force[:, 1:], force], dim=-1))
 
     def _if_sane(self, value: Tensor) -> Tensor:
         """0 for worlds that diverged: one number that is not finite, or absurd, would spoil every mean."""
-        return torch.where(self.simulator.state.failed, torch.zeros_like(value), value)
+        return torch.where(self.simulator.state.failed, self._zero, value)
 
-    def _report(self, ended: Tensor, terminated: Tensor, o: StepOutcome) -> None:
-        """Into the metrics, the curriculum, and the records of worlds that count."""
-        held = ended & ~terminated & (self.steps_at_goal >= self._hold_steps)
+    def _report(self, ended: Tensor, truncated: Tensor, o: StepOutcome) -> None:
+        """Into the metrics, the curriculum, and in evaluation the records."""
+        object_id, failed = self.simulator.state.object_id, self.simulator.state.failed
+        held = truncated & (self.steps_at_goal >= self._hold_steps)
         counts = ended & ~self.counted if self.evaluation else ended
-        weight = counts.float()
-        kind = self.library.kind[self.simulator.state.object_id]
-        per_world = torch.stack(
-            [held, self.ever, o.dropped, self.touched, self.max_rise, self.episode_return, self.time], dim=0
-        )
-        per_world = torch.nan_to_num(per_world.float())
-        kinds = (kind == self._kinds[:, None]) * weight
-        sums = torch.cat(
-            [(per_world * weight).sum(-1), self.simulator.state.failed.float().sum()[None], kinds @ held.float()]
-        )
-        ones = weight.sum().expand(len(per_world) + 1)
-        self.metric_sums[:, 0] += sums
-        self.metric_sums[:, 1] += torch.cat([ones, kinds.sum(-1)])
-        self.curriculum.report(self.simulator.state.object_id, ended, held)
+        # A row for each metric but those of kinds, and a last one to count the episodes.
+        flags = torch.stack([o.dropped, failed, held, counts]).float()
+        values = torch.where(counts, torch.cat([self.episode[:5], flags]), self._zero)
+        sums = values.sum(-1)
+        of_all, of_kinds = self.metric_sums.split([len(sums) - 1, len(self.objects.kinds)])
+        of_all[:, 0] += sums[:-1]
+        of_all[:, 1] += sums[-1]
+        of_kinds.index_add_(0, self.library.kind[object_id], values[-2:].T)  # held, and 1
+        self.curriculum.report(object_id, ended, held)
+        if self.evaluation:
+            self._record(counts, held, o)
+            self.counted |= ended
 
+    def _record(self, counts: Tensor, held: Tensor, o: StepOutcome) -> None:
+        """Keeps how the episodes of the worlds that count went."""
         new = {
             "object_id": self.simulator.state.object_id,
             "held": held,
-            "ever": self.ever,
-            "touched": self.touched,
+            "ever": self.ever.bool(),
+            "touched": self.touched.bool(),
             "dropped": o.dropped,
             "max_rise": self.max_rise,
             "final_rise": self._if_sane(o.rise),
@@ -331,7 +344,6 @@ class GraspTask(VecTask):
         for name, value in new.items():
             old = getattr(self.record, name)
             torch.where(counts, value, old, out=old)
-        self.counted |= ended
 
     def _next_objects(self) -> Tensor:
         """(N,) ids: drawn by the curriculum, or in turn, or what the simulator was built with."""
@@ -362,36 +374,35 @@ class GraspTask(VecTask):
         put(self.goal_quat, start.object_quat)
         put(self.rest_height, rest[:, 2])
         put(self.targets, start.joint_pos)
-        for tensor in (self.time, self.steps_at_goal, self.max_rise, self.episode_return, self.ever, self.touched):
-            tensor.masked_fill_(mask, 0)
-        for tensor in (self.previous_action, self.recent_force):
-            tensor.masked_fill_(mask[:, None], 0)
-        gaps = self._surface_distances()
+        self.episode.masked_fill_(mask, 0)
+        self.previous_action.masked_fill_(mask[:, None], 0)
+        if self.evaluation:
+            self.recent_force.masked_fill_(mask[:, None], 0)
+        obs = observe(self.simulator.state, self.previous_action, self.goal_pos, self.goal_quat)
+        gaps = self._surface_distances(obs)
         put(self.best_distance, gaps)
-        return self._observe(self._measure(self.previous_action, gaps))
+        critic_obs = self._critics_view(obs, self._situation(gaps))
+        return (obs.masked_fill(self._hidden, 0.0) if self.cfg.hidden_inputs else obs), critic_obs
 
-    def _observe(self, o: StepOutcome) -> Tuple[Tensor, Tensor]:
-        """Policy's and critic's view: the critic also knows the object and the reward's own quantities."""
+    def _critics_view(self, obs: Tensor, now: Situation) -> Tensor:
+        """The policy's view, and then the object and the reward's own quantities."""
         s = self.simulator.state
-        obs = observe(s, self.previous_action, self.goal_pos, self.goal_quat)
-        object_id = s.object_id
+        mass, half_extents = self._mass_and_size[s.object_id].split([1, 3], dim=-1)
         columns = [
-            o.tip_distance,  # 5
-            o.palm_distance,
-            o.rise,
-            o.goal_distance,
-            o.at_goal,
-            o.object_speed,
+            now.tip_distance,  # 5
+            now.palm_distance,
+            now.rise,
+            now.goal_distance,
+            now.at_goal.float(),
+            now.object_speed,
             self.steps_at_goal / self._hold_steps,
             self.best_distance.sum(-1),
-            self.library.mass[object_id] * self.mass_scale,
+            mass * self.mass_scale[:, None],
             self.friction,
-            self.library.half_extents[object_id],  # 3
-            o.tip_force.sum(-1),
-            (o.tip_force > 0.1).float().sum(-1),
+            half_extents,  # 3
+            now.tip_force.sum(-1),
+            (now.tip_force > 0.1).float().sum(-1),
             s.object_vel[:, 2],
             s.palm_pos[:, 2],
         ]
-        privileged = torch.cat([c.float().view(self.num_envs, -1) for c in columns], dim=-1)
-        critic_obs = torch.cat([obs, privileged], dim=-1)
-        return (obs.masked_fill(self._hidden, 0.0) if self.cfg.hidden_inputs else obs), critic_obs
+        return torch.cat([obs, *(c.view(self.num_envs, -1) for c in columns)], dim=-1)

@@ -59,14 +59,14 @@ def observe(state: SimState, previous_action: Tensor, goal_pos: Tensor, goal_qua
     `fingertips_to_object` points from the object's origin to the fingertips.
     """
     # All vectors and all quaternions are turned at once: a kernel each for 29 vectors costs what it costs for one.
-    inverse = rotations.conjugate(state.palm_quat)[:, None]
+    palm = state.palm_quat[:, None]
     places = torch.stack([state.object_pos, goal_pos], dim=1) - state.palm_pos[:, None]
     tips = state.fingertip_pos - state.object_pos[:, None]
-    pairs = [state.object_vel, state.fingertip_vel.flatten(1), state.fingertip_wrench.flatten(1)]
-    vectors = torch.cat([places, tips, torch.cat(pairs, dim=-1).unflatten(-1, (-1, 3))], dim=1)
-    vectors = rotations.rotate(inverse, vectors)  # (N, 2 + 5 + 2 + 10 + 10, 3)
+    pairs = [state.object_vel, state.fingertip_vel, state.fingertip_wrench]
+    vectors = torch.cat([places, tips, *(pair.reshape(len(pair), -1, 3) for pair in pairs)], dim=1)
+    vectors = rotations.rotate_inverse(palm, vectors)  # (N, 2 + 5 + 2 + 10 + 10, 3)
     quats = torch.cat([state.object_quat[:, None], goal_quat[:, None], state.fingertip_quat], dim=1)
-    quats = rotations.canonical(rotations.multiply(inverse, quats))  # (N, 2 + 5, 4)
+    quats = rotations.canonical(rotations.multiply_inverse(palm, quats))  # (N, 2 + 5, 4)
     parts = {
         "joint_pos": [state.joint_pos],
         "joint_vel": [state.joint_vel],

@@ -13,31 +13,39 @@ from torch import Tensor
 
 
 @dataclass
-class StepOutcome:
-    """What the terms may look at, after a control step."""
+class Situation:
+    """How hand, object and goal stand to each other."""
 
     tip_distance: Tensor
     """(N, 5) from the fingertips' surfaces to the object's, not below 0."""
     palm_distance: Tensor
     """(N,) from the point before the palm to the object's surface, not below 0."""
-    progress: Tensor
-    """(N,) by how much the six distances fell below their smallest so far in the episode, summed."""
     tip_force: Tensor
     """(N, 5) magnitude of the contact force on each fingertip."""
     height: Tensor
     """(N,) of the object's origin above the ground."""
     rise: Tensor
     """(N,) of the object's origin above where it rested."""
-    goal_height: Tensor
-    """(N,) of the goal above the ground."""
     goal_distance: Tensor
     """(N,) from the object's origin to the goal."""
     at_goal: Tensor
     """(N,) bool, within the success radius."""
     object_speed: Tensor
     """(N,) m/s"""
+
+
+@dataclass
+class StepOutcome(Situation):
+    """What the terms may look at: the situation after a control step, and how it came about."""
+
+    progress: Tensor
+    """(N,) by how much the six distances fell below their smallest so far in the episode, summed."""
     dropped: Tensor
     """(N,) bool, off the table."""
+    goal_height: Tensor
+    """(N,) of the goal above the ground."""
+    lift_height: float
+    """Of the goal above where the object rested."""
     action: Tensor
     """(N, A), and in `previous_action` that of the step before."""
     previous_action: Tensor
@@ -63,18 +71,17 @@ def recipe_reach(o: StepOutcome) -> Tensor:
 def recipe_contact(o: StepOutcome) -> Tensor:
     """clamp(1 - |F - 5 N| / 10 N, 0, 1) where F > 0.5 N, F the mean force of the fingertips."""
     force = o.tip_force.mean(-1)
-    return torch.where(force > 0.5, (1 - (force - 5).abs() / 10).clamp(0, 1), torch.zeros_like(force))
+    return (1 - (force - 5).abs() / 10).clamp(0, 1) * (force > 0.5)
 
 
 def recipe_stability(o: StepOutcome) -> Tensor:
     """10 clamp(z - 0.1, 0, 0.3) where the object is slower than 0.1 m/s."""
-    return torch.where(o.object_speed < 0.1, 10 * (o.height - 0.1).clamp(0, 0.3), torch.zeros_like(o.height))
+    return 10 * (o.height - 0.1).clamp(0, 0.3) * (o.object_speed < 0.1)
 
 
 def recipe_lift(o: StepOutcome) -> Tensor:
     """exp(-5 |z - z_goal|) where z > 0.15 m."""
-    value = torch.exp(-5 * (o.height - o.goal_height).abs())
-    return torch.where(o.height > 0.15, value, torch.zeros_like(value))
+    return torch.exp(-5 * (o.height - o.goal_height).abs()) * (o.height > 0.15)
 
 
 def action_rate(o: StepOutcome) -> Tensor:
@@ -120,8 +127,7 @@ def lifted(o: StepOutcome) -> Tensor:
 
     Capped at 0.1 m, hands stayed there: see docs/experiments.md.
     """
-    way = o.goal_height - o.height + o.rise
-    return holding(o) * (o.rise / way).clamp(0, 1)
+    return holding(o) * (o.rise / o.lift_height).clamp(0, 1)
 
 
 def goal_near(o: StepOutcome) -> Tensor:
@@ -131,17 +137,17 @@ def goal_near(o: StepOutcome) -> Tensor:
 
 def goal_exact(o: StepOutcome) -> Tensor:
     """Held, exp(-(d_goal / 3 cm)^2): pulls to the middle of the success radius, where a wobble does not leave it."""
-    return holding(o) * torch.exp(-((o.goal_distance / 0.03) ** 2))
+    return holding(o) * torch.exp(o.goal_distance.square() / -(0.03**2))
 
 
 def at_goal(o: StepOutcome) -> Tensor:
     """Held within the success radius."""
-    return holding(o) * o.at_goal.float()
+    return holding(o) * o.at_goal
 
 
 def still_at_goal(o: StepOutcome) -> Tensor:
     """Held within the success radius, and how still, exp(-speed / 0.1 m/s)."""
-    return at_goal(o) * torch.exp(-o.object_speed / 0.1)
+    return at_goal(o) * torch.exp(o.object_speed / -0.1)
 
 
 def action_rate_squared(o: StepOutcome) -> Tensor:
@@ -151,7 +157,7 @@ def action_rate_squared(o: StepOutcome) -> Tensor:
 
 def dropped(o: StepOutcome) -> Tensor:
     """1 where the object left the table."""
-    return o.dropped.float()
+    return o.dropped
 
 
 def recipe(o: StepOutcome) -> Tensor:

@@ -12,7 +12,18 @@ def multiply(a: Tensor, b: Tensor) -> Tensor:
     bw, bv = b[..., :1], b[..., 1:]
     av, bv = torch.broadcast_tensors(av, bv)
     w = aw * bw - (av * bv).sum(-1, keepdim=True)
-    return torch.cat([w, aw * bv + bw * av + torch.linalg.cross(av, bv)], dim=-1)
+    v = torch.addcmul(torch.addcmul(torch.linalg.cross(av, bv), aw, bv), bw, av)
+    return torch.cat([w, v], dim=-1)
+
+
+def multiply_inverse(a: Tensor, b: Tensor) -> Tensor:
+    """Hamilton product of a's inverse and b: the rotation b as the frame of a sees it."""
+    aw, av = a[..., :1], a[..., 1:]
+    bw, bv = b[..., :1], b[..., 1:]
+    av, bv = torch.broadcast_tensors(av, bv)
+    w = (a * b).sum(-1, keepdim=True)
+    v = torch.addcmul(torch.addcmul(torch.linalg.cross(bv, av), aw, bv), bw, av, value=-1)
+    return torch.cat([w, v], dim=-1)
 
 
 def conjugate(q: Tensor) -> Tensor:
@@ -22,15 +33,20 @@ def conjugate(q: Tensor) -> Tensor:
 
 def rotate(q: Tensor, v: Tensor) -> Tensor:
     """Vectors v (..., 3) from the frame of q into its parent."""
-    w, u = q[..., :1], q[..., 1:]
-    u, v = torch.broadcast_tensors(u, v)
-    t = 2 * torch.linalg.cross(u, v)
-    return v + w * t + torch.linalg.cross(u, t)
+    return _turned(q, v, 1.0)
 
 
 def rotate_inverse(q: Tensor, v: Tensor) -> Tensor:
     """Vectors v (..., 3) from the parent into the frame of q."""
-    return rotate(conjugate(q), v)
+    return _turned(q, v, -1.0)
+
+
+def _turned(q: Tensor, v: Tensor, sense: float) -> Tensor:
+    """v + 2 (w t + u x t), where q is (w, u) and t is u x v; with -w for w, a sense of -1, it is the inverse rotation."""
+    w, u = q[..., :1], q[..., 1:]
+    u, v = torch.broadcast_tensors(u, v)
+    t = torch.linalg.cross(u, v)
+    return torch.add(v, torch.addcmul(torch.linalg.cross(u, t), w, t, value=sense), alpha=2)
 
 
 def about_z(angle: Tensor) -> Tensor:

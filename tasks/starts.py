@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Mapping
 
@@ -50,57 +51,85 @@ class StartSampler:
             return torch.tensor([pose.get(name, 0.0) for name in hand.finger_joints], device=device)
 
         self.open_pose, self.pregrasp_pose = fingers(hand.open_pose), fingers(hand.pregrasp_pose)
-        self.palm_centre = torch.tensor(hand.palm_centre, device=device)
-        self._pose_edges = objects.rest_prob.cumsum(-1)
-        above = torch.stack([objects.rest_height, objects.rest_top], dim=-1) + TABLE_HEIGHT
-        across = (objects.rest_narrow - hand.grip_yaw)[..., None]
-        self._rest = torch.cat([above, objects.rest_quat, across], dim=-1)
-        """(V, S, 7) of each stable pose: height of the origin and of the top above the ground, quaternion, and the yaw at
-        which the hand grips across the narrowest side."""
-        self._above = -self.palm_centre[:2]
+        x, y = hand.palm_centre[:2]
+        self._centre = torch.tensor([x, y], device=device)
+        self._centre_turned = torch.tensor([-y, x], device=device)
+        """By a quarter about z: cos times the centre and sin times this make the centre turned by any angle."""
+        self._above = -self._centre
+        self._level = torch.zeros(2, device=device)
         self._open = torch.cat([torch.zeros(3, device=device), self.open_pose])
+        edges = objects.rest_prob.cumsum(-1)
+        self._pose_edges = edges / edges[:, -1:]
+        self._rest = self._rest_table(hand.grip_yaw)
+        spread, log_mass = cfg.object_spread, math.log(cfg.mass_scale)
+        ranges = [
+            (0.0, 1.0),  # the stable pose, by its probability
+            (-math.pi / 2, math.pi / 2),  # half the angle by which the object is turned about z
+            (-spread, spread),  # its x
+            (-spread, spread),  # its y
+            (-cfg.pregrasp_yaw, cfg.pregrasp_yaw),
+            (0.0, 0.03),  # added to `pregrasp_clearance`
+            (0.0, 1.0),  # bent if below `pregrasp_fraction`
+            (-log_mass, log_mass),
+            (0.0, 1.0),  # share of the range of friction
+        ]
+        low, high = torch.tensor(ranges, device=device).T[..., None]
+        self._low, self._span = low, high - low
+
+    def _rest_table(self, grip_yaw: float) -> Tensor:
+        """(V, S, 14) of each stable pose: heights above the ground of the object's origin, of the open palm and of the
+        bent hand's palm; the quaternion, and half a turn about z times it; the yaw at which the hand grips across the
+        narrowest side; the least friction, and how much more there may be.
+        """
+        cfg, objects = self.cfg, self.objects
+        top = objects.rest_top + TABLE_HEIGHT
+        open_height = (top + cfg.clearance).clamp(min=TABLE_HEIGHT + cfg.min_height)
+        heights = torch.stack([objects.rest_height + TABLE_HEIGHT, open_height, top + cfg.pregrasp_clearance], dim=-1)
+        half_turn = torch.tensor([0.0, 0.0, 0.0, 1.0], device=top.device)
+        turned = rotations.multiply(half_turn.expand_as(objects.rest_quat), objects.rest_quat)
+        unknown = torch.isnan(objects.friction)
+        low = torch.where(unknown, cfg.friction_low, objects.friction)
+        span = (cfg.friction_high - cfg.friction_low) * unknown
+        friction = torch.stack([low, span], dim=-1)[:, None].expand(-1, top.shape[1], -1)
+        across = (objects.rest_narrow - grip_yaw)[..., None]
+        return torch.cat([heights, objects.rest_quat, turned, across, friction], dim=-1)
 
     def draw(self, object_id: Tensor) -> Start:
         """object_id (N,)"""
-        cfg, device, count = self.cfg, object_id.device, len(object_id)
-        uniform = torch.rand(count, 9, device=device)
-        around = 2 * uniform - 1  # the same numbers, between -1 and 1
-        rest = self._rest[object_id, self._rest_pose(object_id, uniform[:, 0])]
-        height, top, rest_quat, across = rest[:, 0:1], rest[:, 1:2], rest[:, 2:6], rest[:, 6:7]
-        turn = torch.pi * around[:, 1:2]
-        object_quat = rotations.multiply(rotations.about_z(turn.squeeze(-1)), rest_quat)
-        object_pos = torch.cat([cfg.object_spread * around[:, 2:4], height], dim=-1)
-        high = (top + cfg.clearance).clamp(min=TABLE_HEIGHT + cfg.min_height)
-        joint_pos = torch.cat([self._above.expand(count, 2), high, self._open.expand(count, -1)], dim=-1)
-        mass_scale = torch.ones(count, device=device)
-        if not self.evaluation:
-            yaw = _within_half_turn(across + turn) + cfg.pregrasp_yaw * around[:, 4:5]
-            close = self._pregrasp(object_pos, top, yaw.clamp(-torch.pi / 2, torch.pi / 2), uniform[:, 5:6])
-            joint_pos = torch.where(uniform[:, 6:7] < cfg.pregrasp_fraction, close, joint_pos)
-            mass_scale = cfg.mass_scale ** around[:, 7]
-        drawn = cfg.friction_low + (cfg.friction_high - cfg.friction_low) * uniform[:, 8]
-        known = self.objects.friction[object_id]
-        friction = torch.where(torch.isnan(known), drawn, known)
+        cfg, count, device = self.cfg, len(object_id), object_id.device
+        drawn = torch.addcmul(self._low, self._span, torch.rand(len(self._low), count, device=device))
+        half_angle, place, yaw_off, higher, bent, log_mass, share = drawn[1:].T.split([1, 2, 1, 1, 1, 1, 1], dim=-1)
+        rest = self._rest[object_id, self._rest_pose(object_id, drawn[0])].split([1, 1, 1, 4, 4, 1, 1, 1], dim=-1)
+        height, open_height, bent_height, quat, quat_turned, across, friction_low, friction_span = rest
+        # (cos + k sin) q, the turn about z after the pose's own
+        object_quat = torch.addcmul(torch.cos(half_angle) * quat, torch.sin(half_angle), quat_turned)
+        object_pos = torch.cat([place, height], dim=-1)
+        joint_pos = torch.cat([self._above.expand(count, 2), open_height, self._open.expand(count, -1)], dim=-1)
+        if self.evaluation:
+            mass_scale = torch.ones(count, device=device)
+        else:
+            yaw = _within_half_turn(torch.add(across, half_angle, alpha=2)) + yaw_off
+            close = self._pregrasp(place, bent_height + higher, yaw.clamp(-math.pi / 2, math.pi / 2))
+            joint_pos = torch.where(bent < cfg.pregrasp_fraction, close, joint_pos)
+            mass_scale = torch.exp(log_mass).squeeze(-1)
+        friction = torch.addcmul(friction_low, friction_span, share).squeeze(-1)
         return Start(joint_pos, object_pos, object_quat, object_id, mass_scale, friction)
 
     def _rest_pose(self, object_id: Tensor, uniform: Tensor) -> Tensor:
-        """Index (N,) of a stable pose, by its probability."""
-        edges = self._pose_edges[object_id]
-        return (uniform[:, None] * edges[:, -1:] >= edges).sum(-1).clamp(max=edges.shape[1] - 1)
+        """Index (N,) of a stable pose, by its probability; uniform (N,) is below 1."""
+        return torch.searchsorted(self._pose_edges[object_id], uniform[:, None], right=True).squeeze(-1)
 
-    def _pregrasp(self, object_pos: Tensor, top: Tensor, yaw: Tensor, uniform: Tensor) -> Tensor:
-        """Palm down, its centre over the object, fingers bent, thumb opposed, (N, 24); top, yaw, uniform: (N, 1)."""
-        cfg, count = self.cfg, len(top)
-        cos, sin = torch.cos(yaw), torch.sin(yaw)
-        x, y = self.palm_centre[0], self.palm_centre[1]
-        centre = torch.cat([x * cos - y * sin, x * sin + y * cos], dim=-1)
-        miss = cfg.pregrasp_spread * torch.randn(count, 2, device=top.device)
-        place = object_pos[:, :2] - centre + miss
-        height = top + cfg.pregrasp_clearance + 0.03 * uniform
-        level = torch.zeros(count, 2, device=top.device)
-        return torch.cat([place, height, level, yaw, self.pregrasp_pose.expand(count, -1)], dim=-1)
+    def _pregrasp(self, place: Tensor, height: Tensor, yaw: Tensor) -> Tensor:
+        """Palm down, its centre over the object at `place` (N, 2), fingers bent, thumb opposed, (N, 24); height, yaw: (N, 1)."""
+        count = len(place)
+        miss = torch.randn(count, 2, device=place.device)
+        palm = torch.add(place, miss, alpha=self.cfg.pregrasp_spread)
+        palm = torch.addcmul(palm, torch.cos(yaw), self._centre, value=-1)
+        palm = torch.addcmul(palm, torch.sin(yaw), self._centre_turned, value=-1)
+        level, fingers = self._level.expand(count, -1), self.pregrasp_pose.expand(count, -1)
+        return torch.cat([palm, height, level, yaw, fingers], dim=-1)
 
 
 def _within_half_turn(angle: Tensor) -> Tensor:
     """The same direction, less whole half turns, between -pi / 2 and pi / 2."""
-    return angle - torch.pi * torch.round(angle / torch.pi)
+    return torch.sub(angle, torch.round(angle / math.pi), alpha=math.pi)

@@ -34,6 +34,7 @@ def outcome(seed: int = 0, count: int = COUNT, **given: Any) -> StepOutcome:
         "height": rest + rise,
         "rise": rise,
         "goal_height": rest + 0.25,
+        "lift_height": 0.25,
         "goal_distance": goal_distance,
         "at_goal": goal_distance < 0.05,
         "object_speed": uniform(0.0, 0.4),

@@ -33,6 +33,12 @@ def test_multiply(quaternions: Tensor) -> None:
     same_rotation(rotations.multiply(a, b), to_scipy(a) * to_scipy(b))
 
 
+def test_multiply_inverse(quaternions: Tensor) -> None:
+    a, b = quaternions.split(COUNT)
+    right = rotations.multiply(rotations.conjugate(a), b)
+    torch.testing.assert_close(rotations.multiply_inverse(a, b), right, atol=1e-14, rtol=0.0)
+
+
 def test_multiply_knows_the_units() -> None:
     one, i, j, k = torch.eye(4, dtype=torch.float64)
     for a, b, c in ((i, j, k), (j, k, i), (k, i, j), (j, i, -k), (i, i, -one), (one, k, k)):
@@ -74,8 +80,8 @@ def test_leading_dimensions_broadcast(quaternions: Tensor) -> None:
     wide = rotations.rotate(q, v)
     assert wide.shape == (2, 3, 3)
     torch.testing.assert_close(wide[1, 2], rotations.rotate(q[1, 2], v[1, 0]))
-    product = rotations.multiply(q[:, :1], q)
-    torch.testing.assert_close(product[1, 2], rotations.multiply(q[1, 0], q[1, 2]))
+    for product in (rotations.multiply, rotations.multiply_inverse):
+        torch.testing.assert_close(product(q[:, :1], q)[1, 2], product(q[1, 0], q[1, 2]))
 
 
 def test_float32_keeps_length_and_type(quaternions: Tensor) -> None:
