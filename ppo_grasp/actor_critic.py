@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Optional, Tuple
+from typing import Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -27,9 +27,6 @@ class ActorCriticCfg:
     """Widths of the actor's hidden layers."""
     critic_hidden: Tuple[int, ...] = (512, 512, 256)
     """Widths of the critic's hidden layers."""
-    init: Literal["orthogonal", "uniform"] = "orthogonal"
-    """Weights at the start: orthogonal with gain sqrt 2, the last layer small; or PyTorch's own, uniform within 1 / sqrt of a
-    layer's inputs, which is smaller."""
     init_std: float = 0.6
     """Standard deviation of the actions at the start, within (min_std, max_std)."""
     min_std: float = 0.1
@@ -56,8 +53,8 @@ class ActorCritic(nn.Module):
         if min(cfg.num_obs, cfg.num_critic_obs, cfg.num_actions) < 1:
             raise ValueError("num_obs, num_critic_obs and num_actions must be at least 1")
         self.cfg = cfg
-        self.actor = _tower(cfg.num_obs, cfg.actor_hidden, cfg.num_actions, 0.01, cfg.init)
-        self.critic = _tower(cfg.num_critic_obs, cfg.critic_hidden, 1, 1.0, cfg.init)
+        self.actor = _tower(cfg.num_obs, cfg.actor_hidden, cfg.num_actions, output_gain=0.01)
+        self.critic = _tower(cfg.num_critic_obs, cfg.critic_hidden, 1, output_gain=1.0)
         share = (cfg.init_std - cfg.min_std) / (cfg.max_std - cfg.min_std)
         self.std_logit = nn.Parameter(torch.full((cfg.num_actions,), math.log(share / (1.0 - share))))
         self.obs_normalizer = RunningNormalizer(cfg.num_obs, clip=cfg.obs_clip)
@@ -130,29 +127,28 @@ def gaussian_entropy(std: Tensor) -> Tensor:
     return (torch.log(std) + 0.5 * math.log(2.0 * math.pi * math.e)).sum()
 
 
-def _tower(inputs: int, hidden: Tuple[int, ...], outputs: int, output_gain: float, init: str) -> nn.Sequential:
-    """Linear and ELU layers; the first takes its inputs padded by `_pad`."""
+def _tower(inputs: int, hidden: Tuple[int, ...], outputs: int, output_gain: float) -> nn.Sequential:
+    """Linear and ELU layers with orthogonal weights; the first takes its inputs padded by `_pad`."""
     layers: list[nn.Module] = []
     widths = (inputs, *hidden)
     for fan_in, fan_out in zip(widths[:-1], widths[1:]):
-        layers += [_linear(fan_in, fan_out, math.sqrt(2.0), init), nn.ELU(inplace=True)]
-    layers.append(_linear(widths[-1], outputs, output_gain, init))
+        layers += [_orthogonal(fan_in, fan_out, math.sqrt(2.0)), nn.ELU(inplace=True)]
+    layers.append(_orthogonal(widths[-1], outputs, output_gain))
     first = layers[0]
     assert isinstance(first, nn.Linear)
     padded = nn.Linear(inputs + _padding(inputs), first.out_features)
     with torch.no_grad():
         padded.weight.zero_()
         padded.weight[:, :inputs] = first.weight
-        padded.bias.copy_(first.bias)
+        padded.bias.zero_()
     layers[0] = padded
     return nn.Sequential(*layers)
 
 
-def _linear(fan_in: int, fan_out: int, gain: float, init: str) -> nn.Linear:
+def _orthogonal(fan_in: int, fan_out: int, gain: float) -> nn.Linear:
     layer = nn.Linear(fan_in, fan_out)
-    if init == "orthogonal":
-        nn.init.orthogonal_(layer.weight, gain)
-        nn.init.zeros_(layer.bias)
+    nn.init.orthogonal_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
     return layer
 
 

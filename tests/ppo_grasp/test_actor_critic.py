@@ -76,16 +76,6 @@ def test_hidden_weights_are_orthogonal_with_gain_sqrt_2() -> None:
     torch.testing.assert_close(second @ second.T, 2.0 * torch.eye(16), atol=1e-5, rtol=0)
 
 
-def test_uniform_weights_fill_the_range_of_their_inputs() -> None:
-    """Variance of a uniform number within +-b: b^2 / 3."""
-    torch.manual_seed(0)
-    policy = ActorCritic(small_cfg(actor_hidden=(64, 128), init="uniform"))
-    for layer, inputs in zip((m for m in policy.actor if isinstance(m, nn.Linear)), (11, 64, 128)):
-        weight, bias, bound = layer.weight.detach()[:, :inputs], layer.bias.detach(), inputs**-0.5
-        assert weight.abs().max() <= bound and bias.abs().max() <= bound and bias.std() > 0
-        assert weight.var() == pytest.approx(bound**2 / 3, rel=0.15)
-
-
 def test_networks_equal_their_formula_written_out() -> None:
     torch.manual_seed(0)
     policy = ActorCritic(small_cfg(actor_hidden=(32,), critic_hidden=(24,)))
