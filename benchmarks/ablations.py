@@ -2,7 +2,7 @@
 
     python benchmarks/ablations.py --json ablations.json
     python benchmarks/ablations.py --variants base few_shapes no_geometry --seeds 0 1 --together 4
-    python benchmarks/ablations.py --variants base --options "--amp" --run-dir runs/amp
+    python benchmarks/ablations.py --variants base --options "--preset recipe" --run-dir runs/recipe
 
 Trains each variant by `train.py`, several processes sharing the machine, a GPU through NVIDIA's MPS where that is installed.
 Then one process measures each last checkpoint, the deterministic policy in fine steps of physics, from the default evaluation
@@ -67,6 +67,8 @@ VARIANTS = {
     "gamma_0.96": "--ppo.gamma 0.96",
     "no_pregrasp": "--start.pregrasp-fraction 0",
     "no_still": "--reward loose",
+    "fast_turn": "--base-turn 0.2",
+    "float32": "--no-amp",
 }
 """Options of train.py by the variant's name."""
 LEVELS = (50.0, 85.0)

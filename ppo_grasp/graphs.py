@@ -85,6 +85,30 @@ class CapturedFunction(Generic[T]):
             generator.graphsafe_set_state(generator.clone_state())
 
 
+class Aside:
+    """A second stream beside the current one; on a CPU what is issued there simply runs first.
+
+    What is issued inside `with aside():` runs after all that was issued before, and may overlap what follows, until `join`.
+    Tensors made there are for use between a `join` and the next `with aside():`.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def __call__(self) -> ContextManager[object]:
+        """Makes the second stream current."""
+        if self._stream is None:
+            return nullcontext()
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        return torch.cuda.stream(self._stream)
+
+    def join(self) -> None:
+        """What is issued from now on waits for what was issued aside."""
+        if self._stream is not None:
+            torch.cuda.current_stream(self._device).wait_stream(self._stream)
+
+
 @contextmanager
 def side_stream(device: torch.device) -> Iterator[None]:
     """Makes a new stream current on a CUDA device, since the default stream cannot be captured; does nothing elsewhere."""

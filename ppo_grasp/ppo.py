@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Callable, ContextManager, Dict, List, Literal, NamedTuple, Optional, Tuple
 
@@ -12,8 +11,10 @@ from torch import Tensor
 
 from ppo_grasp.actor_critic import ActorCritic, gaussian_entropy, gaussian_kl, gaussian_log_prob
 from ppo_grasp.adam import Adam
+from ppo_grasp.graphs import Aside
 from ppo_grasp.normalizer import RunningNormalizer
 from ppo_grasp.precision import tf32
+from ppo_grasp.ranges import named_range
 from ppo_grasp.rollout import RolloutBuffer, bootstrap_time_limits, discounted_sums, gae
 
 
@@ -127,7 +128,7 @@ class PPO:
             self._actor_loss = torch.compile(self._eager_actor_loss, fullgraph=True, dynamic=False)
             self._critic_loss = torch.compile(self._eager_critic_loss, fullgraph=True, dynamic=False)
         # The two towers share nothing, so their kernels may run side by side: at small minibatches neither fills the GPU.
-        self._critic_stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        self._aside = Aside(self.device)
 
     @property
     def learning_rate(self) -> Tensor:
@@ -146,11 +147,14 @@ class PPO:
         The normalisers stay frozen until the last gradient step, so that old and new log-probabilities are comparable.
         """
         with tf32():
-            returns, advantages, values = self._targets(rollout)
-            batch, old_std = self._prepare(rollout, returns, advantages, values)
-            per_step, kl = self._optimize(batch, old_std)
+            with named_range("gae"):
+                returns, advantages, values = self._targets(rollout)
+            with named_range("minibatches"):
+                batch, old_std = self._prepare(rollout, returns, advantages, values)
+                per_step, kl = self._optimize(batch, old_std)
             explained = 1.0 - (returns - values).var() / returns.var().clamp(min=1e-12)
-        self._update_normalizers(rollout, returns)
+        with named_range("normalizers"):
+            self._update_normalizers(rollout, returns)
         grad_norm, step_kl = per_step[:, 5], per_step[:, 2]
         finite = torch.isfinite(grad_norm)
         losses = torch.nanmean(per_step.masked_fill(~finite.unsqueeze(-1), math.nan), dim=0)
@@ -226,14 +230,14 @@ class PPO:
     def _step(self, batch: Batch, old_std: Tensor) -> Tensor:
         """One gradient step on a minibatch; returns (6,) statistics: the first of `stat_names`."""
         cfg = self.cfg
-        with self._beside():
+        with self._aside():
             with self._autocast():
                 value_loss = self._critic_loss(batch)
             critic_grads = torch.autograd.grad(cfg.value_coef * value_loss, self.critic_params)
         with self._autocast():
             actor_loss, actor_stats = self._actor_loss(batch, old_std)
         actor_grads = torch.autograd.grad(actor_loss, self.actor_params)
-        self._join()
+        self._aside.join()
 
         grads = [*actor_grads, *critic_grads]
         grad_norm = clip_grad_norm_(grads, cfg.max_grad_norm)
@@ -286,17 +290,6 @@ class PPO:
     def _autocast(self) -> ContextManager[Any]:
         # No cache of cast weights: one that outlives a capture would hold memory of the graph.
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp, cache_enabled=False)
-
-    def _beside(self) -> ContextManager[Any]:
-        """Work inside the block may overlap what follows it, until `_join`; on a CPU it simply runs first."""
-        if self._critic_stream is None:
-            return nullcontext()
-        self._critic_stream.wait_stream(torch.cuda.current_stream(self.device))
-        return torch.cuda.stream(self._critic_stream)
-
-    def _join(self) -> None:
-        if self._critic_stream is not None:
-            torch.cuda.current_stream(self.device).wait_stream(self._critic_stream)
 
     def state_dict(self) -> Dict[str, Any]:
         """Optimiser with its learning rate, and the reward statistics."""

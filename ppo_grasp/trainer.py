@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, ContextManager, Dict, List, NamedTuple, Optional, Union
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Union
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from ppo_grasp.graphs import CapturedFunction, side_stream
 from ppo_grasp.metrics import CHARTS, COUNTERS, LOSSES, MetricsLogger, process_age
 from ppo_grasp.ppo import PPO, PPOCfg
 from ppo_grasp.precision import tf32
+from ppo_grasp.ranges import mark_ranges, named_range
 from ppo_grasp.rollout import RolloutBuffer
 from ppo_grasp.vec_task import VecTask
 
@@ -43,10 +43,10 @@ class TrainerCfg:
     """Whether to replay rollout and update as CUDA graphs, where the device and the task can."""
     compile: bool = False
     """Whether to run the task's tensor code and the losses through torch.compile: a slow start, then fewer and larger kernels."""
-    amp: bool = False
-    """Whether the learner's networks run in bfloat16."""
+    amp: bool = True
+    """Whether the learner's networks run in bfloat16, on GPUs that have it."""
     profile: bool = False
-    """Whether to mark rollout, policy, physics, update and log as NVTX ranges for Nsight Systems."""
+    """Whether to mark what training is doing as NVTX ranges for Nsight Systems: see `ppo_grasp.ranges`."""
     ppo: PPOCfg = field(default_factory=PPOCfg)
     """The algorithm."""
     network: ActorCriticCfg = field(default_factory=ActorCriticCfg)
@@ -95,6 +95,7 @@ class Trainer:
         }
         self.cfg = cfg = replace(cfg, network=replace(cfg.network, **sizes))
         self.task = task
+        mark_ranges(cfg.profile and torch.cuda.is_available())
         if cfg.compile:
             task.compile()
         self.run_dir = Path(run_dir)
@@ -103,7 +104,8 @@ class Trainer:
         self.config = {"trainer": asdict(cfg), "task": extra_config or {}}
 
         self.policy = ActorCritic(cfg.network).to(self.device)
-        self.ppo = PPO(self.policy, cfg.ppo, task.num_envs, compile_losses=cfg.compile, amp=cfg.amp)
+        amp = cfg.amp and _has_bfloat16(self.device)
+        self.ppo = PPO(self.policy, cfg.ppo, task.num_envs, compile_losses=cfg.compile, amp=amp)
         self.buffer = RolloutBuffer(cfg.ppo.num_steps, task.num_envs, **sizes, device=self.device)
         on_graphs = cfg.graphs and self.device.type == "cuda"
         self._collect = CapturedFunction(self._rollout, on_graphs and task.capturable, task.capture, "the rollout")
@@ -247,13 +249,13 @@ class Trainer:
             if function.will_capture:
                 log.stage(f"capturing {function.name} as a CUDA graph ...")
         begin = self._now()
-        with self._range("rollout"):
+        with named_range("rollout"):
             self._collect()
         middle = self._now()
         self.ppo.set_progress(self._progress())
-        with self._range("update"):
+        with named_range("update"):
             stats = self._learn()
-        with self._range("log"):
+        with named_range("log"):
             values = [stats]
             if self.task.metric_names:
                 values.append(self.task.metric_sums.flatten())
@@ -271,11 +273,9 @@ class Trainer:
         """T steps of the task into the buffer; captured as one graph."""
         self.buffer.begin()
         for t in range(self.buffer.num_steps):
-            with self._range("policy"), tf32():
+            with named_range("policy"), tf32():
                 action = self.policy.act(self.buffer.obs[t])
-            with self._range("physics"):
-                step = self.task.step(action)
-            self.buffer.record(t, action, step)
+            self.buffer.record(t, action, self.task.step(action))
 
     def _update(self) -> Tensor:
         """All of the learner; captured as one graph."""
@@ -317,7 +317,7 @@ class Trainer:
 
     def _evaluate(self) -> None:
         assert self.evaluate is not None
-        with torch.no_grad(), self._range("evaluate"):
+        with torch.no_grad(), named_range("evaluate"):
             result = self.evaluate(self.policy)
         self._extra_row.update({f"eval_{k}": float(v) for k, v in result.items()})
         if result["success_rate"] >= self.best_score:  # of equals the later: it has seen more
@@ -369,15 +369,15 @@ class Trainer:
         event.record()
         return event
 
-    def _range(self, name: str) -> ContextManager[Any]:
-        if self.cfg.profile and self.device.type == "cuda":
-            return torch.cuda.nvtx.range(name)
-        return nullcontext()
-
     def _save_config(self) -> None:
         self.run_dir.mkdir(parents=True, exist_ok=True)
         with open(self.run_dir / "config.json", "w", encoding="utf-8") as file:
             json.dump({**self.config, "versions": {"torch": str(torch.__version__)}}, file, indent=2, default=str)
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether products of bfloat16 are fast there: on NVIDIA's GPUs since Ampere."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def _milliseconds(begin: Any, end: Any) -> float:

@@ -9,6 +9,8 @@ from typing import Any, Dict, Literal, Tuple
 import torch
 from torch import Tensor
 
+from ppo_grasp.graphs import Aside
+from ppo_grasp.ranges import named_range
 from ppo_grasp.vec_task import Step, VecTask
 from tasks import rotations
 from tasks.curriculum import ObjectCurriculum
@@ -142,6 +144,7 @@ class GraspTask(VecTask):
         self._mass_and_size = torch.cat([self.library.mass[:, None], self.library.half_extents], dim=-1)
         self._zero = torch.zeros((), device=device)
         self._hidden = hidden_columns(cfg.hidden_inputs).to(device)
+        self._aside = Aside(device)
 
         def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(n, *shape, dtype=dtype, device=device)
@@ -194,18 +197,26 @@ class GraspTask(VecTask):
     def step(self, action: Tensor) -> Step:
         """See `VecTask.step`."""
         action = action.clamp(-1, 1)
-        self._move_targets(action)
-        self.simulator.step(self.targets)
-        reward, terminated, truncated, final_critic_obs, start = self._conclude(action)
-        ended = terminated | truncated
-        self.simulator.reset(ended, start)
-        obs, critic_obs = self._begin(ended, start)
+        with self._aside():  # beside the physics, which does not fill a GPU all the time
+            start = self._draw_start()
+        with named_range("physics"):
+            self._move_targets(action)
+            self.simulator.step(self.targets)
+        self._aside.join()
+        with named_range("reward"):
+            reward, terminated, truncated, final_critic_obs = self._conclude(action)
+        with named_range("reset"):
+            ended = terminated | truncated
+            self.simulator.reset(ended, start)
+        with named_range("observation"):
+            obs, critic_obs = self._begin(ended, start)
         return Step(obs, critic_obs, reward, terminated, truncated, final_critic_obs)
 
     def compile(self) -> None:
         """See `VecTask.compile`."""
         self._move_targets = torch.compile(self._move_targets, **COMPILE_OPTIONS)  # type: ignore[method-assign]
         self._conclude = torch.compile(self._conclude, **COMPILE_OPTIONS)  # type: ignore[method-assign]
+        self._draw_start = torch.compile(self._draw_start, **COMPILE_OPTIONS)  # type: ignore[method-assign]
         self._begin = torch.compile(self._begin, **COMPILE_OPTIONS)  # type: ignore[method-assign]
         self.simulator.compile()
 
@@ -228,8 +239,8 @@ class GraspTask(VecTask):
 
     # Within a step: what happens between two calls of the simulator is one function of tensors, fit for torch.compile.
 
-    def _conclude(self, action: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor, Start]:
-        """Judges the step: reward, terminated, truncated, the critic's view of it, and starts for those that ended."""
+    def _conclude(self, action: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Judges the step: reward, terminated, truncated, and the critic's view of it."""
         self.time += 1
         self.env_steps += self.num_envs
         obs = observe(self.simulator.state, action, self.goal_pos, self.goal_quat)
@@ -244,7 +255,7 @@ class GraspTask(VecTask):
         self.previous_action.copy_(action)
         # Diverged worlds have ended, so what the critic sees of them has no weight, but must be a number.
         final_critic_obs = torch.nan_to_num(self._critics_view(obs, outcome))
-        return reward, terminated, truncated, final_critic_obs, self._draw_start()
+        return reward, terminated, truncated, final_critic_obs
 
     def _move_targets(self, action: Tensor) -> None:
         """Base: the target moves, on a leash, within reach.  Fingers: absolute, smoothed."""

@@ -35,14 +35,14 @@ def test_every_variant_is_a_command_line_of_training(monkeypatch: pytest.MonkeyP
     import train
     from tasks.command_line import parse
 
-    found = ablations.trainings(replace(ablations.Args(), objects="mixed", options="--amp"), Path("runs/x"))
+    found = ablations.trainings(replace(ablations.Args(), objects="mixed", options="--profile"), Path("runs/x"))
     assert len({run["run_dir"] for run in found}) == len(found) == 3 * len(ablations.VARIANTS)
     args = {}
     for run in found:
         monkeypatch.setattr(sys, "argv", run["command"])
         args[run["variant"], run["seed"]] = parsed = parse(train.TrainArgs)
         train.check(parsed)
-        assert (parsed.objects, parsed.trainer.seed, parsed.trainer.amp) == ("mixed", run["seed"], True)
+        assert (parsed.objects, parsed.trainer.seed, parsed.trainer.profile) == ("mixed", run["seed"], True)
         assert (parsed.trainer.total_timesteps, parsed.trainer.eval_interval) == (12_000_000, 1_000_000)
     assert (args["few_shapes", 0].object_count, args["few_shapes", 0].eval_objects) == (60, "mixed")
     assert set(args["no_geometry", 2].task.hidden_inputs) == {

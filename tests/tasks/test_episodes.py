@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import fields
 from typing import Any, Callable, Dict, Sequence, Tuple
 
@@ -147,3 +148,13 @@ def test_progress_is_latched() -> None:
     assert (total <= first + 1e-5).all()
     torch.testing.assert_close(total, first - task.best_distance.sum(-1), atol=1e-4, rtol=0.0)
     assert total[0] > 5 * 0.05 and total[1] < total[0] / 2
+
+
+def test_a_step_is_marked_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For Nsight Systems; the order is that of the contract."""
+    names = []
+    monkeypatch.setattr("tasks.grasp.named_range", lambda name: names.append(name) or nullcontext())
+    task = scripted(2)
+    task.reset()
+    task.step(torch.zeros(2, 24))
+    assert names == ["physics", "reward", "reset", "observation"]
