@@ -109,7 +109,7 @@ def measure(args: Args) -> Dict[str, float]:
 
         def substeps() -> None:
             for targets in played:
-                simulator._ctrl.copy_(targets[:, simulator._drive_of_actuator])
+                torch.index_select(targets, 1, simulator._drive_of_actuator, out=simulator._ctrl)
                 with simulator._on_stream():
                     for _ in range(simulator.substeps):
                         mujoco_warp.step(simulator.model, simulator.data)

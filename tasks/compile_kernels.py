@@ -36,7 +36,9 @@ from tasks.hands import get_hand
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
 from tasks.simulators import mujoco_warp as backend
+from tasks.simulators import mujoco_warp_distance as surfaces
 from tasks.simulators import mujoco_warp_reader as reader
+from tasks.simulators import mujoco_warp_writer as writer
 from tasks.simulators import scene
 from tasks.simulators.errors import SimulatorError
 from tasks.simulators.mujoco_warp import MujocoWarpSimulator
@@ -166,7 +168,7 @@ def fingerprint(objects: ObjectSet, num_envs: Sequence[int], physics: PhysicsCfg
     """Of everything that decides which kernels simulations launch; of the objects their shapes, though not all of those count."""
     versions = wp.config.version, mujoco_warp.__version__, mujoco.__version__
     result = hashlib.sha256(repr((versions, arch, physics, tuple(num_envs))).encode())
-    for source in (__file__, backend.__file__, reader.__file__, scene.__file__, hand.mjcf):
+    for source in (__file__, backend.__file__, surfaces.__file__, reader.__file__, writer.__file__, scene.__file__, hand.mjcf):
         result.update(hashlib.sha256(Path(source).read_bytes()).digest())
     for item in objects.objects:
         result.update(repr([len(part) for part in item.parts]).encode())

@@ -15,7 +15,7 @@ from ppo_grasp.vec_task import Step, VecTask
 from tasks import rotations
 from tasks.curriculum import ObjectCurriculum
 from tasks.hands.spec import HandSpec
-from tasks.objects import ObjectSet, distance
+from tasks.objects import ObjectSet
 from tasks.observations import NUM_OBS, SLICES, hidden_columns, observe
 from tasks.rewards import REWARDS, Situation, StepOutcome
 from tasks.simulators.contract import COMPILE_OPTIONS, NUM_DRIVES, NUM_FINGERTIPS, Simulator, Start
@@ -185,7 +185,7 @@ class GraspTask(VecTask):
         """See `VecTask.reset`; training worlds start at random times of their episodes, so that they do not end at once."""
         everywhere = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         self.counted.zero_()
-        start = self._draw_start()
+        start = self._draw_start(self._next_objects())
         self.simulator.reset(everywhere, start)
         seen = self._begin(everywhere, start)
         if self.evaluation:
@@ -197,14 +197,15 @@ class GraspTask(VecTask):
     def step(self, action: Tensor) -> Step:
         """See `VecTask.step`."""
         action = action.clamp(-1, 1)
-        with self._aside():  # beside the physics, which does not fill a GPU all the time
-            start = self._draw_start()
         with named_range("physics"):
             self._move_targets(action)
             self.simulator.step(self.targets)
-        self._aside.join()
         with named_range("reward"):
+            object_id = self._next_objects()  # by what was learnt of objects before this step
+            with self._aside():
+                start = self._draw_start(object_id)
             reward, terminated, truncated, final_critic_obs = self._conclude(action)
+            self._aside.join()
         with named_range("reset"):
             ended = terminated | truncated
             self.simulator.reset(ended, start)
@@ -218,7 +219,6 @@ class GraspTask(VecTask):
         self._conclude = torch.compile(self._conclude, **COMPILE_OPTIONS)  # type: ignore[method-assign]
         self._draw_start = torch.compile(self._draw_start, **COMPILE_OPTIONS)  # type: ignore[method-assign]
         self._begin = torch.compile(self._begin, **COMPILE_OPTIONS)  # type: ignore[method-assign]
-        self.simulator.compile()
 
     def capture(self) -> AbstractContextManager:
         """See `VecTask.capture`."""
@@ -274,7 +274,7 @@ class GraspTask(VecTask):
         pos, quat = obs[:, None, SLICES["object_pose"]].split([3, 4], dim=-1)
         tips = obs[:, SLICES["fingertips_to_object"]].unflatten(-1, (NUM_FINGERTIPS, 3))
         points = rotations.rotate_inverse(quat, torch.cat([tips, self._palm_centre - pos], dim=1))
-        gaps = distance(self.library.faces[self.simulator.state.object_id], points)
+        gaps = self.simulator.distances(self.library.faces, points)
         return (gaps - self._radius).clamp(min=0)
 
     def _situation(self, gaps: Tensor) -> Situation:
@@ -365,9 +365,9 @@ class GraspTask(VecTask):
             return ids % len(self.objects)
         return self.curriculum.draw(self.num_envs, self.env_steps)
 
-    def _draw_start(self) -> Start:
-        """For all worlds; those whose episode goes on ignore theirs."""
-        start = self.starts.draw(self._next_objects())
+    def _draw_start(self, object_id: Tensor) -> Start:
+        """For all worlds, object_id (N,); those whose episode goes on ignore theirs."""
+        start = self.starts.draw(object_id)
         if not self.simulator.swaps_objects:  # it keeps what it was built with
             start.mass_scale, start.friction = self.simulator.mass_scale, self.simulator.friction
         return start

@@ -14,6 +14,8 @@ from typing import Any, Dict
 import torch
 from torch import Tensor
 
+from tasks.objects import distance
+
 TABLE_HEIGHT = 0.05
 """Height of the table's top above the ground, m."""
 
@@ -128,8 +130,10 @@ class Simulator:
         """
         raise NotImplementedError
 
-    def compile(self) -> None:
-        """Lets torch.compile fuse what `step` and `reset` do with tensors, if that is worth it."""
+    def distances(self, faces: Tensor, points: Tensor) -> Tensor:
+        """(N, M) m, signed, from points (N, M, 3) in the frames of the worlds' objects to their surfaces; faces (V, P, F, 4)
+        of the set, see `ObjectTensors` and `tasks.objects.distance`."""
+        return distance(faces[self.state.object_id], points)
 
     def capture(self) -> AbstractContextManager:
         """Entered inside `torch.cuda.graph` around what is recorded."""

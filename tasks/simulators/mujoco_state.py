@@ -24,7 +24,6 @@ class MujocoArrays:
 
     qpos: Tensor
     qvel: Tensor
-    xpos: Tensor
     xquat: Tensor
     site_xpos: Tensor
     cvel: Tensor

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import COMPILE_OPTIONS, NUM_DRIVES, SimState, Simulator, Start
+from tasks.simulators.contract import SimState, Simulator, Start
 from tasks.simulators.mujoco_state import Places
+from tasks.simulators.mujoco_warp_distance import signed_distance
 from tasks.simulators.mujoco_warp_reader import WarpStateReader
+from tasks.simulators.mujoco_warp_writer import WarpStartWriter
 from tasks.simulators.scene import BODY_FIELDS, GEOM_FIELDS, PhysicsCfg, build_scene
 
 CONTACTS_PER_WORLD = 48
@@ -25,9 +27,8 @@ CONSTRAINTS_PER_WORLD = 224
 CONVEX_PAIRS_PER_WORLD = 16
 """Mean; each has 5 to 10 kB of scratch memory."""
 
-_MASS_POWER = {"body_mass": 1, "body_inertia": 1, "body_invweight0": -1, "dof_invweight0": -1}
-"""Power of the mass that a field goes with, where that is not 0."""
 _BATCHED = (*GEOM_FIELDS, *BODY_FIELDS, "geom_friction", "body_subtreemass", "dof_invweight0")
+"""Fields of the model that differ from world to world; `WarpStartWriter` writes all of them."""
 
 
 class MujocoWarpSimulator(Simulator):
@@ -64,40 +65,9 @@ class MujocoWarpSimulator(Simulator):
             )
         self.state = SimState.zeros(num_envs, self.device)
         self._nan_resets = torch.zeros((), dtype=torch.int64, device=self.device)
-        self._link_memory(hand)
-
-    def _link_memory(self, hand: HandSpec) -> None:
-        d, m = self.data, self.model
-        view = wp.to_torch
-        self._reader = WarpStateReader(self.scene, hand, d, self.state)
-        self._qpos, self._qvel = view(d.qpos), view(d.qvel)
-        self._ctrl, self._warmstart = view(d.ctrl), view(d.qacc_warmstart)
-        self._overflow = view(d.overflow)
-        self._fields = {name: view(getattr(m, name)) for name in _BATCHED}
-
-        def rows(values: object, like: Tensor) -> Tensor:
-            tensor = torch.as_tensor(values, device=self.device).to(like.dtype)
-            return tensor.reshape(tensor.shape[0], *like.shape[1:])
-
-        # What changes with a world's object: the fields of floats lie side by side, so that one look-up gets them all.
-        body, geoms, dof = self.scene.object_body, self.scene.object_geoms, self.scene.object_dof
-        targets = {name: self._fields[name][:, geoms] for name in GEOM_FIELDS}
-        targets.update({name: self._fields[name][:, body] for name in BODY_FIELDS})
-        targets["dof_invweight0"] = self._fields["dof_invweight0"][:, dof : dof + 6]
-        library = {**self.scene.geom_rows, **self.scene.body_rows, "dof_invweight0": self.scene.dof_invweight0}
-        self._meshes = targets.pop("geom_dataid")
-        self._mesh_rows = rows(library["geom_dataid"], self._meshes)
-        self._targets = list(targets.values())
-        self._rows = torch.cat([_flat(rows(library[name], target)) for name, target in targets.items()], dim=1)
-        self._widths = [target[0].numel() for target in self._targets]
-        powers = [_MASS_POWER.get(name, 0) for name in targets]
-        self._mass_power = torch.repeat_interleave(torch.tensor(powers), torch.tensor(self._widths)).to(self.device)
-        # Which column of drives, object position and object quaternion each coordinate gets.
-        source = torch.empty(self._qpos.shape[1], dtype=torch.int64)
-        source[self.scene.drive_qpos] = torch.arange(NUM_DRIVES)
-        source[self.scene.coupled_qpos] = torch.as_tensor(self.scene.coupled_source)
-        source[self.scene.object_qpos : self.scene.object_qpos + 7] = NUM_DRIVES + torch.arange(7)
-        self._qpos_source = source.to(self.device)
+        self._reader = WarpStateReader(self.scene, hand, self.data, self.state)
+        self._writer = WarpStartWriter(self.scene, hand, self.model, self.data, self.state, self._nan_resets)
+        self._ctrl, self._overflow = wp.to_torch(self.data.ctrl), wp.to_torch(self.data.overflow)
         self._drive_of_actuator = torch.tensor(Places.of(self.scene, hand).actuators).argsort().to(self.device)
 
     def _torch_stream(self) -> wp.Stream:
@@ -129,7 +99,7 @@ class MujocoWarpSimulator(Simulator):
 
     def step(self, targets: Tensor) -> None:
         """See `Simulator.step`."""
-        self._ctrl.copy_(targets[:, self._drive_of_actuator])
+        torch.index_select(targets, 1, self._drive_of_actuator, out=self._ctrl)
         with self._on_stream():
             for _ in range(self.substeps):
                 mjw.step(self.model, self.data)
@@ -139,37 +109,16 @@ class MujocoWarpSimulator(Simulator):
 
     def reset(self, mask: Tensor, start: Start) -> None:
         """See `Simulator.reset`."""
-        self._write_start(mask, start)
         with self._on_stream():
+            self._writer.write(mask, start)
             self._refresh_motion()
 
-    def compile(self) -> None:
-        """See `Simulator.compile`."""
-        self._write_start = torch.compile(self._write_start, **COMPILE_OPTIONS)  # type: ignore[method-assign]
-
-    def _write_start(self, mask: Tensor, start: Start) -> None:
-        """Model rows, coordinates and targets of the masked worlds."""
-        self._nan_resets += (mask & self.state.failed).sum()
-        self._set_objects(mask, start)
-        qpos = torch.cat([start.joint_pos, start.object_pos, start.object_quat], dim=-1)[:, self._qpos_source]
-        _put(mask, self._qpos, qpos)
-        _put(mask, self._qvel, 0.0)
-        _put(mask, self._warmstart, 0.0)  # a world gone to NaN stays dead with the solver's old guess
-        _put(mask, self._ctrl, start.joint_pos[:, self._drive_of_actuator])
-        _put(mask, self.state.drive_force, 0.0)
-        _put(mask, self.state.fingertip_wrench, 0.0)
-
-    def _set_objects(self, mask: Tensor, start: Start) -> None:
-        _put(mask, self.state.object_id, start.object_id)
-        object_id = self.state.object_id  # rows outside the mask may hold anything, and these index the library
-        _put(mask, self._meshes, self._mesh_rows[object_id])
-        rows = self._rows[object_id] * start.mass_scale[:, None] ** self._mass_power
-        for target, row in zip(self._targets, rows.split(self._widths, dim=1)):
-            _put(mask, target, row.view_as(target))
-        mass = self._fields["body_mass"][:, self.scene.object_body]
-        _put(mask, self._fields["body_subtreemass"][:, self.scene.object_body], mass)
-        _put(mask, self._fields["body_subtreemass"][:, 0], mass + self.scene.hand_mass)
-        _put(mask, self._fields["geom_friction"][:, self.scene.object_geoms, 0], start.friction[:, None])
+    def distances(self, faces: Tensor, points: Tensor) -> Tensor:
+        """See `Simulator.distances`."""
+        if torch.compiler.is_compiling():  # it cannot look into Warp's launches, and makes one kernel of torch's code itself
+            return super().distances(faces, points)
+        with self._on_stream():
+            return signed_distance(faces, self.state.object_id, points)
 
     def _refresh_motion(self) -> None:
         mjw.kinematics(self.model, self.data)
@@ -191,23 +140,6 @@ class MujocoWarpSimulator(Simulator):
 
     def close(self) -> None:
         """Drops Warp's arrays now: a finaliser that runs inside a later capture would break it."""
-        self.data = self.model = None
+        for name in ("data", "model", "_reader", "_writer", "_ctrl", "_overflow"):
+            setattr(self, name, None)
         gc.collect()
-
-
-def _flat(rows: Tensor) -> Tensor:
-    return rows.reshape(len(rows), -1)
-
-
-def _like(values: Tensor, rows: Tensor) -> Tensor:
-    return values.view(-1, *[1] * (rows.dim() - 1))
-
-
-def _put(mask: Tensor, target: Tensor, values: Tensor | float) -> None:
-    """Writes the masked worlds' rows in place; no shape depends on how many there are."""
-    if not isinstance(values, Tensor):
-        target.masked_fill_(_like(mask, target), values)
-    elif torch.compiler.is_compiling():  # it knows no `out` with gaps, and makes one kernel of this
-        target.copy_(torch.where(_like(mask, target), values, target))
-    else:
-        torch.where(_like(mask, target), values, target, out=target)

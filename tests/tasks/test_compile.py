@@ -58,8 +58,8 @@ def test_a_compiled_task_is_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
     check(played(ScriptedSimulator(WORLDS, wander), False), played(ScriptedSimulator(WORLDS, wander), True))
 
 
-def test_a_compiled_simulator_is_the_simulator(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MuJoCo Warp's resets, which write into Warp's memory."""
+def test_a_compiled_task_on_mujoco_warp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose kernels take what compiled code returns as it lies in memory."""
     pytest.importorskip("mujoco_warp")
     from tasks.simulators.mujoco_warp import MujocoWarpSimulator
 

@@ -144,7 +144,7 @@ def test_the_stamp_has_all_that_kernels_depend_on(monkeypatch: pytest.MonkeyPatc
         seen.append(fingerprint(objects, [8], PhysicsCfg(), hand, ARCH))
     hand.mjcf.write_bytes(HAND.mjcf.read_bytes() + b" ")
     seen.append(fingerprint(objects, [8], PhysicsCfg(), hand, ARCH))
-    for source in (ahead.backend, ahead.reader):
+    for source in (ahead.backend, ahead.surfaces, ahead.reader, ahead.writer):
         monkeypatch.setattr(source, "__file__", str(hand.mjcf))
         seen.append(fingerprint(objects, [8], PhysicsCfg(), hand, ARCH))
     assert len(set(seen)) == len(seen)

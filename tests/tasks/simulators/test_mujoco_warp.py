@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
-from typing import Any, Callable
+from typing import Any, Callable, Dict
+from weakref import ref
 
 import conformance
 import mujoco_checks
@@ -23,8 +24,9 @@ from tasks.objects import ObjectSet
 from tasks.simulators import contract
 from tasks.simulators import mujoco_warp as backend
 from tasks.simulators.contract import SimState
+from tasks.simulators.mujoco_state import Places
 from tasks.simulators.mujoco_warp import MujocoWarpSimulator
-from tasks.simulators.scene import PhysicsCfg
+from tasks.simulators.scene import PhysicsCfg, build_scene
 
 CUDA = torch.device("cuda")
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -159,14 +161,44 @@ def assert_overflow_is_told() -> None:
 def test_warp_addresses_stay(rig: Rig) -> None:
     """Recorded graphs keep pointers: neither steps nor resets may replace an array."""
     sim = rig.sim
-    before = {name: array.data_ptr() for name, array in {**rig.arrays, **sim._fields, **sim.state.__dict__}.items()}
+
+    def addresses() -> Dict[str, int]:
+        model = {name: wp.to_torch(getattr(sim.model, name)) for name in backend._BATCHED}
+        tensors = {**rig_of(sim).arrays, **model, **sim.state.__dict__}
+        return {name: tensor.data_ptr() for name, tensor in tensors.items()}
+
+    before = addresses()
     start = varied(grasping(some_objects(), everyone()))
     start.into(sim)
     sim.step(start.joint_pos)
-    names = {**rig_of(sim).arrays, **sim._fields, **sim.state.__dict__}
-    assert before == {name: array.data_ptr() for name, array in names.items()}
-    for name in sim._fields:
-        assert wp.to_torch(getattr(sim.model, name)).data_ptr() == before[name], name
+    assert before == addresses()
+
+
+def test_warp_targets_reach_their_drives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a hand whose actuators are in another order than its drives."""
+    order = torch.randperm(24, generator=torch.Generator().manual_seed(0))
+    odd = replace(Places.of(build_scene(HAND, some_objects(), PHYSICS), HAND), actuators=order.tolist())
+    monkeypatch.setattr(Places, "of", lambda *_args: odd)
+    sim = make(some_objects(), WORLDS)
+    start = resting(some_objects(), everyone())
+    start.into(sim)
+    targets = start.joint_pos + 0.01 * torch.arange(24)
+    sim.step(targets)
+    assert torch.equal(wp.to_torch(sim.data.ctrl)[:, order], targets)
+
+
+def test_warp_lets_go_of_its_memory() -> None:
+    """When it is closed, not when the garbage collector finds it, which may be while a graph is recorded."""
+    sim = make(some_objects(), WORLDS)
+    start = resting(some_objects(), everyone())
+    start.into(sim)
+    sim.step(start.joint_pos)
+    owners = sim.model, sim.data
+    arrays = {k: ref(v) for owner in owners for k, v in vars(owner).items() if isinstance(v, wp.array)}
+    del owners
+    assert len(arrays) > 100
+    sim.close()
+    assert [name for name, array in arrays.items() if array() is not None] == []
 
 
 # On a GPU.
@@ -224,7 +256,7 @@ def test_warp_objects_change_under_replay() -> None:
         assert sim.state.object_id.tolist() == [4, 3, 2, 1, 0]
         for world in (0, 1, 3, 4):
             item = some_objects().objects[4 - world]
-            mass = sim._fields["body_mass"][world, sim.scene.object_body]
+            mass = wp.to_torch(sim.model.body_mass)[world, sim.scene.object_body]
             assert mass.item() == pytest.approx(item.mass * float(other.mass_scale[world]), rel=1e-5)
             assert float(sim.state.object_pos[world, 2]) == pytest.approx(float(other.object_pos[world, 2]), abs=2e-3)
         torch.testing.assert_close(sim.state.object_pos[2], kept, atol=1e-3, rtol=0.0)

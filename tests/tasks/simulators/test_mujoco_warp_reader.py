@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields, replace
-from typing import Any, Dict, List, Set
+from typing import Dict, Set
 
 import pytest
 import torch
 from mujoco_checks import WORLDS, everyone, varied
 from plain_mujoco import HAND, PHYSICS, closing, grasping, some_objects
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 pytest.importorskip("mujoco_warp", reason="needs MuJoCo Warp")
 
 import warp as wp
+from warp_launches import launches_of_warp
 
 from tasks.simulators.contract import SimState
 from tasks.simulators.mujoco_state import MAX_SPEED, MujocoArrays, Places, StateReader
@@ -123,23 +123,8 @@ def test_of_no_rotation(sim: MujocoWarpSimulator) -> None:
     assert sim.state.object_quat[1].isnan().all() and not sim.state.object_quat[[0, 2, 3, 4]].isnan().any()
 
 
-class NoTorch(TorchDispatchMode):
-    """Torch's operations are refused."""
-
-    def __torch_dispatch__(self, function: Any, *_args: Any, **_named: Any) -> None:
-        pytest.fail(f"torch was asked for {function}")
-
-
-def test_each_part_is_one_launch(sim: MujocoWarpSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    launched: List[str] = []
-    launch = wp.launch
-
-    def noted(kernel: wp.Kernel, *args: Any, **named: Any) -> None:
-        launched.append(kernel.key)
-        launch(kernel, *args, **named)
-
-    monkeypatch.setattr(wp, "launch", noted)
-    with NoTorch():
+def test_each_part_is_one_launch(sim: MujocoWarpSimulator) -> None:
+    with launches_of_warp() as launched:
         sim._reader.read_forces()
         sim._reader.read_motion()
     assert launched == ["_read_forces", "_read_motion"]
