@@ -1,0 +1,52 @@
+"""Signed distances to the surfaces of objects: the numbers of `tasks.objects.distance`, in one kernel of Warp."""
+
+from __future__ import annotations
+
+from typing import no_type_check
+
+import torch
+import warp as wp
+from torch import Tensor
+
+wp.set_module_options({"enable_backward": False, "default_grid_stride": False})
+
+
+@wp.kernel
+@no_type_check  # Warp's language, not Python's
+def _signed_distance(
+    faces: wp.array3d[wp.vec4],
+    object_id: wp.array[wp.int64],
+    points: wp.array2d[wp.vec3],
+    gaps: wp.array2d[float],
+):
+    world, point = wp.tid()
+    item = int(object_id[world])
+    x = points[world, point]
+    nearest = float(wp.inf)
+    for part in range(faces.shape[1]):
+        deepest = -float(wp.inf)
+        for face in range(faces.shape[2]):
+            plane = faces[item, part, face]
+            normal = wp.vec3(plane[0], plane[1], plane[2])
+            deepest = wp.max(deepest, wp.dot(normal, x) - plane[3])
+            if wp.length_sq(normal) == 0.0:
+                break  # what follows in this part is padding as well
+        nearest = wp.min(nearest, deepest)
+    gaps[world, point] = nearest
+
+
+def signed_distance(faces: Tensor, object_id: Tensor, points: Tensor) -> Tensor:
+    """(N, M) m, from points (N, M, 3) to the objects object_id (N,) int64 of a set with faces (V, P, F, 4), as `ObjectTensors`
+    has them; launched on Warp's current stream.
+
+    Reads an object's own faces only, where torch would look up, multiply and compare all of the padding: some ten times as many.
+    """
+    gaps = torch.empty(points.shape[:2], device=points.device)
+    arguments = [
+        wp.from_torch(faces, wp.vec4),
+        wp.from_torch(object_id),
+        wp.from_torch(points.contiguous(), wp.vec3),
+        wp.from_torch(gaps),
+    ]
+    wp.launch(_signed_distance, gaps.shape, arguments, device=wp.device_from_torch(points.device))
+    return gaps
