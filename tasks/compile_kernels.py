@@ -168,8 +168,9 @@ def fingerprint(objects: ObjectSet, num_envs: Sequence[int], physics: PhysicsCfg
     """Of everything that decides which kernels simulations launch; of the objects their shapes, though not all of those count."""
     versions = wp.config.version, mujoco_warp.__version__, mujoco.__version__
     result = hashlib.sha256(repr((versions, arch, physics, tuple(num_envs))).encode())
-    for source in (__file__, backend.__file__, surfaces.__file__, reader.__file__, writer.__file__, scene.__file__, hand.mjcf):
-        result.update(hashlib.sha256(Path(source).read_bytes()).digest())
+    sources = [Path(str(module.__file__)) for module in (backend, surfaces, reader, writer, scene)]
+    for source in (Path(__file__), *sources, Path(hand.mjcf)):
+        result.update(hashlib.sha256(source.read_bytes()).digest())
     for item in objects.objects:
         result.update(repr([len(part) for part in item.parts]).encode())
         for part in item.parts:

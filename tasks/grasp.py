@@ -156,9 +156,8 @@ class GraspTask(VecTask):
         self.mass_scale, self.friction = zeros(), zeros()
         self.best_distance = zeros(NUM_FINGERTIPS + 1)
         self.episode = torch.zeros(6, n, device=device)
-        """What the running episodes have come to, a row each of what follows; in one tensor, to be cleared and summed at
-        once, so flags are 1 or 0 and counts are floats."""
-        self.ever, self.touched, self.max_rise, self.episode_return, self.time, self.steps_at_goal = self.episode
+        """What the running episodes have come to, in one tensor, to be cleared and summed at once: rows are the properties
+        `ever` to `steps_at_goal`; flags are 1 or 0 and counts are floats."""
         self.recent_force = zeros(self._hold_steps)
         self.counted = zeros(dtype=torch.bool)
         self.record = EpisodeRecord.zeros(n, device)
@@ -178,6 +177,39 @@ class GraspTask(VecTask):
             *(f"success_rate/{kind}" for kind in objects.kinds),
         )
         self.metric_sums = torch.zeros(len(self.metric_names), 2, device=device)
+
+    # Rows of `episode`, (N,), to be written in place.  They are no attributes: torch.compile of torch 2.11 mistakes a view that
+    # it is given beside its base for the base.
+
+    @property
+    def ever(self) -> Tensor:
+        """1 where the object was at the goal at any step."""
+        return self.episode[0]
+
+    @property
+    def touched(self) -> Tensor:
+        """1 where a fingertip felt more than 0.1 N while at the object."""
+        return self.episode[1]
+
+    @property
+    def max_rise(self) -> Tensor:
+        """m"""
+        return self.episode[2]
+
+    @property
+    def episode_return(self) -> Tensor:
+        """Sum of rewards."""
+        return self.episode[3]
+
+    @property
+    def time(self) -> Tensor:
+        """Steps taken."""
+        return self.episode[4]
+
+    @property
+    def steps_at_goal(self) -> Tensor:
+        """Without a break, up to now."""
+        return self.episode[5]
 
     # The contract.
 
@@ -241,7 +273,7 @@ class GraspTask(VecTask):
 
     def _conclude(self, action: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
         """Judges the step: reward, terminated, truncated, and the critic's view of it."""
-        self.time += 1
+        self.time.add_(1)
         self.env_steps += self.num_envs
         obs = observe(self.simulator.state, action, self.goal_pos, self.goal_quat)
         gaps = self._surface_distances(obs)
@@ -295,8 +327,16 @@ class GraspTask(VecTask):
 
     def _measure(self, action: Tensor, gaps: Tensor) -> StepOutcome:
         """action (N, 24), gaps (N, 6) from `_surface_distances`"""
+        now = self._situation(gaps)
         return StepOutcome(
-            **vars(self._situation(gaps)),
+            tip_distance=now.tip_distance,
+            palm_distance=now.palm_distance,
+            tip_force=now.tip_force,
+            height=now.height,
+            rise=now.rise,
+            goal_distance=now.goal_distance,
+            at_goal=now.at_goal,
+            object_speed=now.object_speed,
             progress=(self.best_distance - gaps).clamp(min=0).sum(-1),
             dropped=(self.simulator.state.object_pos.abs() > self._table_reach).any(-1),
             goal_height=self.goal_pos[:, 2],
@@ -313,7 +353,7 @@ class GraspTask(VecTask):
         self.ever.logical_or_(o.at_goal)
         self.touched.logical_or_(((o.tip_force > 0.1) & (o.tip_distance < 0.005)).any(-1))
         torch.maximum(self.max_rise, self._if_sane(o.rise), out=self.max_rise)
-        self.episode_return += reward
+        self.episode_return.add_(reward)
         if self.evaluation:
             force = self._if_sane(o.tip_force.sum(-1))[:, None]
             self.recent_force.copy_(torch.cat([self.recent_force[:, 1:], force], dim=-1))

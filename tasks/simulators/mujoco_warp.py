@@ -115,7 +115,7 @@ class MujocoWarpSimulator(Simulator):
 
     def distances(self, faces: Tensor, points: Tensor) -> Tensor:
         """See `Simulator.distances`."""
-        if torch.compiler.is_compiling():  # it cannot look into Warp's launches, and makes one kernel of torch's code itself
+        if torch.compiler.is_compiling():  # it cannot look into a launch of Warp's, and fuses torch's code itself
             return super().distances(faces, points)
         with self._on_stream():
             return signed_distance(faces, self.state.object_id, points)
