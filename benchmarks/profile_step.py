@@ -1,7 +1,7 @@
 """Where the time of training goes, kernel by kernel, with torch.profiler: a rollout and an update as they are replayed.
 
     python benchmarks/profile_step.py
-    python benchmarks/profile_step.py --trainer.compile --trainer.amp
+    python benchmarks/profile_step.py --trainer.compile
 
 The bodies of conditional nodes, which repeat the solver's iterations, are not seen by the profiler each time they run: what the
 span has more than the sum of its kernels is mostly theirs.
