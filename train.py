@@ -169,6 +169,8 @@ def defaults(words: Sequence[str]) -> TrainArgs:
         args.trainer.ppo = PPOCfg.recipe()
     if choose_simulator(asked.sim) == "mujoco":
         args.objects, args.num_envs, args.eval_envs = "primitives", 256, 64
+        if asked.preset == "default":  # few hands may learn to lift too high, and not to come down again
+            args.task = replace(args.task, reward="level")
         # Where the policy's update is a third of the time coarse steps save little, and few hands learn less in them.
         args.physics = replace(args.physics, timestep=1 / 120, substeps=4, integrator="implicitfast")
         args.trainer.total_timesteps = 3_000_000

@@ -28,7 +28,7 @@ NUM_PRIVILEGED = 21
 class GraspCfg:
     """The task's settings; lengths in metres, angles in radians, one step is a control step."""
 
-    reward: Literal["default", "recipe", "loose", "two_stage"] = "default"
+    reward: Literal["default", "recipe", "level", "loose", "two_stage"] = "default"
     """Preset of `tasks.rewards`."""
     curriculum: Literal["uniform", "recipe", "adaptive"] = "adaptive"
     """Which objects training episodes get, see `tasks.curriculum`."""

@@ -130,6 +130,11 @@ def lifted(o: StepOutcome) -> Tensor:
     return holding(o) * (o.rise / o.lift_height).clamp(0, 1)
 
 
+def lifted_no_higher(o: StepOutcome) -> Tensor:
+    """As `lifted` up to the goal's height; above it falls again, to nothing at twice that."""
+    return holding(o) * (1 - (1 - o.rise / o.lift_height).abs()).clamp(min=0)
+
+
 def goal_near(o: StepOutcome) -> Tensor:
     """Held, 1 - tanh(5 d_goal)"""
     return holding(o) * (1 - torch.tanh(5 * o.goal_distance))
@@ -181,6 +186,7 @@ DEFAULT_TERMS: Tuple[Tuple[float, Term], ...] = (
     (-1.0, dropped),
 )
 APPROACH_TERMS = (reach_progress, fingers_near, palm_near)
+LEVEL_TERMS = tuple((weight, lifted_no_higher if term is lifted else term) for weight, term in DEFAULT_TERMS)
 LOOSE_TERMS = tuple((weight, term) for weight, term in DEFAULT_TERMS if term not in (goal_exact, still_at_goal))
 
 
@@ -194,6 +200,11 @@ def _sum(terms: Tuple[Tuple[float, Term], ...], o: StepOutcome) -> Tensor:
 def default(o: StepOutcome) -> Tensor:
     """What trains fastest to the highest success: see docs/experiments.md for what each term is worth."""
     return _sum(DEFAULT_TERMS, o)
+
+
+def level(o: StepOutcome) -> Tensor:
+    """The default, but lifting higher than the goal pays less: few hands learn to lift and then stay up there."""
+    return _sum(LEVEL_TERMS, o)
 
 
 def loose(o: StepOutcome) -> Tensor:
@@ -210,4 +221,10 @@ def two_stage(o: StepOutcome) -> Tensor:
     return default(o) - o.phase * _sum(approach, o)
 
 
-REWARDS: Dict[str, Term] = {"default": default, "recipe": recipe, "loose": loose, "two_stage": two_stage}
+REWARDS: Dict[str, Term] = {
+    "default": default,
+    "recipe": recipe,
+    "level": level,
+    "loose": loose,
+    "two_stage": two_stage,
+}

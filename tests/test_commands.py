@@ -190,6 +190,15 @@ def test_physics_of_a_training(run: Run, tiny: Tuple[object, ...], tmp_path: Pat
     assert found["timestep"] == 1 / 60
 
 
+def test_the_reward_goes_with_the_simulator_and_the_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py"])  # read when it is imported
+    import train
+
+    assert train.defaults(["--sim", "mujoco"]).task.reward == "level"
+    assert train.defaults(["--sim", "mujoco_warp"]).task.reward == "default"
+    assert train.defaults(["--sim", "mujoco", "--preset", "recipe"]).task.reward == "recipe"
+
+
 def test_fine_physics() -> None:
     assert PhysicsCfg.fine().control_dt == pytest.approx(PhysicsCfg().control_dt) == pytest.approx(1 / 30)
     assert PhysicsCfg.fine().timestep == PhysicsCfg().timestep / 4

@@ -162,6 +162,16 @@ def test_default_is_the_sum_of_its_terms() -> None:
     check(REWARDS["default"](o), total)
 
 
+def test_level_pays_less_for_lifting_too_high() -> None:
+    """A tent over the rise of a held object: nothing at rest, all at the goal's height, nothing from twice that on."""
+    rise = torch.tensor([-0.1, 0.0, 0.1, 0.25, 0.3, 0.45, 0.5, 0.7])
+    o = held(len(rise), rise=rise)
+    tent = np.array([0, 0, 0.4, 1, 0.8, 0.2, 0, 0])
+    check(rewards.lifted_no_higher(o) / rewards.holding(o), tent)
+    plain = np.array([0, 0, 0.4, 1, 1, 1, 1, 1])
+    check(REWARDS["default"](o) - REWARDS["level"](o), 0.4 * array(rewards.holding(o)) * (plain - tent))
+
+
 def test_loose_lacks_what_is_paid_for_precision() -> None:
     o = held(COUNT, goal_distance=torch.full((COUNT,), 0.01), at_goal=torch.ones(COUNT) > 0)
     precision = 0.1 * rewards.goal_exact(o) + 0.1 * rewards.still_at_goal(o)
