@@ -93,19 +93,19 @@ class Trainer:
             "num_critic_obs": task.num_critic_obs,
             "num_actions": task.num_actions,
         }
-        self.cfg = cfg = replace(cfg, network=replace(cfg.network, **sizes))
+        self.device = torch.device(task.device)
+        amp = cfg.amp and _has_bfloat16(self.device)
+        self.cfg = cfg = replace(cfg, amp=amp, network=replace(cfg.network, **sizes))
         self.task = task
         mark_ranges(cfg.profile and torch.cuda.is_available())
         if cfg.compile:
             task.compile()
         self.run_dir = Path(run_dir)
         self.evaluate = evaluate
-        self.device = torch.device(task.device)
         self.config = {"trainer": asdict(cfg), "task": extra_config or {}}
 
         self.policy = ActorCritic(cfg.network).to(self.device)
-        amp = cfg.amp and _has_bfloat16(self.device)
-        self.ppo = PPO(self.policy, cfg.ppo, task.num_envs, compile_losses=cfg.compile, amp=amp)
+        self.ppo = PPO(self.policy, cfg.ppo, task.num_envs, compile_losses=cfg.compile, amp=cfg.amp)
         self.buffer = RolloutBuffer(cfg.ppo.num_steps, task.num_envs, **sizes, device=self.device)
         on_graphs = cfg.graphs and self.device.type == "cuda"
         self._collect = CapturedFunction(self._rollout, on_graphs and task.capturable, task.capture, "the rollout")

@@ -123,6 +123,7 @@ def test_evaluation_decides_the_best_checkpoint(tmp_path: Path) -> None:
 def test_run_directory_is_complete(tmp_path: Path) -> None:
     Trainer(DoubleIntegrator(8, 5), cfg_for(3, 8), tmp_path, extra_config={"objects": "cube"}).run()
     config = json.loads((tmp_path / "config.json").read_text())
+    assert config["trainer"]["amp"] is False, "what ran: a processor has no fast bfloat16"
     assert config["trainer"]["ppo"]["gamma"] == GAMMA and config["trainer"]["network"]["num_critic_obs"] == 3
     assert config["task"] == {"objects": "cube"}
     rows = rows_of(tmp_path)
