@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 from typing import Optional, Tuple
@@ -104,6 +105,19 @@ class ActorCritic(nn.Module):
     def value_from_normalized(self, critic_obs: Tensor) -> Tensor:
         """(..., padded num_critic_obs) -> (...), normalised, float32 whatever the precision inside the tower."""
         return self.critic(critic_obs).float().squeeze(-1)
+
+    @property
+    def input_dtype(self) -> torch.dtype:
+        """What the towers compute in and read."""
+        return next(self.critic.parameters()).dtype
+
+    def bfloat16_twin(self) -> ActorCritic:
+        """This policy with towers of its own in bfloat16, which read bfloat16; std_logit and the normalisers are shared."""
+        shared = (self.std_logit, self.obs_normalizer, self.critic_obs_normalizer, self.value_normalizer)
+        twin = copy.deepcopy(self, {id(x): x for x in shared})
+        twin.actor.bfloat16()
+        twin.critic.bfloat16()
+        return twin
 
 
 def gaussian_log_prob(action: Tensor, mean: Tensor, std: Tensor) -> Tensor:

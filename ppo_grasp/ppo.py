@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Callable, ContextManager, Dict, List, Literal, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, Literal, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from ppo_grasp.actor_critic import ActorCritic, gaussian_entropy, gaussian_kl, g
 from ppo_grasp.adam import Adam
 from ppo_grasp.graphs import Aside
 from ppo_grasp.normalizer import RunningNormalizer
-from ppo_grasp.precision import tf32
+from ppo_grasp.precision import Bfloat16Twin, tf32
 from ppo_grasp.ranges import named_range
 from ppo_grasp.rollout import RolloutBuffer, bootstrap_time_limits, discounted_sums, gae
 
@@ -113,19 +113,23 @@ class PPO:
         """amp: bfloat16 inside the towers, in the learner only; log-probabilities, KL and losses stay float32."""
         self.policy = policy
         self.cfg = cfg
-        self.amp = amp
+        self._twin = Bfloat16Twin(policy) if amp else None
+        self._learner = policy if self._twin is None else self._twin.policy
         self._max_kl = math.inf if cfg.max_kl is None else cfg.max_kl
         self.device = policy.std_logit.device
-        self.actor_params: List[Tensor] = [*policy.actor.parameters(), policy.std_logit]
-        self.critic_params: List[Tensor] = list(policy.critic.parameters())
-        self.optimizer = Adam([*self.actor_params, *self.critic_params], cfg.learning_rate)
+        self._actor_params = list(self._learner.actor.parameters())
+        self._critic_params = list(self._learner.critic.parameters())
+        params = [*policy.actor.parameters(), policy.std_logit, *policy.critic.parameters()]
+        self.optimizer = Adam(params, cfg.learning_rate)
         self.reward_normalizer = RunningNormalizer(1).to(self.device)
         self.discounted_return = torch.zeros(num_envs, device=self.device)
         self._rate_limit = torch.tensor(cfg.max_learning_rate, device=self.device)
-        self._actor_loss: Callable[[Batch, Tensor], Tuple[Tensor, Tensor]] = self._eager_actor_loss
+        self._actor_loss: Callable[[Batch], Tuple[Tensor, Tensor, Tensor]] = self._eager_actor_loss
+        self._actor_stats: Callable[[Batch, Tensor, Tensor, Tensor], Tensor] = self._eager_actor_stats
         self._critic_loss: Callable[[Batch], Tensor] = self._eager_critic_loss
         if compile_losses:
             self._actor_loss = torch.compile(self._eager_actor_loss, fullgraph=True, dynamic=False)
+            self._actor_stats = torch.compile(self._eager_actor_stats, fullgraph=True, dynamic=False)
             self._critic_loss = torch.compile(self._eager_critic_loss, fullgraph=True, dynamic=False)
         # The two towers share nothing, so their kernels may run side by side: at small minibatches neither fills the GPU.
         self._aside = Aside(self.device)
@@ -146,6 +150,7 @@ class PPO:
 
         The normalisers stay frozen until the last gradient step, so that old and new log-probabilities are comparable.
         """
+        self._follow()
         with tf32():
             with named_range("gae"):
                 returns, advantages, values = self._targets(rollout)
@@ -165,6 +170,7 @@ class PPO:
 
     def warm_up(self, rollout: RolloutBuffer) -> None:
         """Gives the normalisers their first statistics, without a gradient step; the rollout is then best discarded."""
+        self._follow()
         with tf32():
             returns, _, _ = self._targets(rollout)
         self._update_normalizers(rollout, returns)
@@ -173,9 +179,8 @@ class PPO:
     def _targets(self, rollout: RolloutBuffer) -> Tuple[Tensor, Tensor, Tensor]:
         """Returns, advantages and values, all (T, N), on the scale of discounted rewards."""
         cfg, policy = self.cfg, self.policy
-        with self._autocast():
-            values = policy.denormalize_value(policy.value(rollout.critic_obs))
-            final_values = policy.denormalize_value(policy.value(rollout.final_critic_obs))
+        values = policy.denormalize_value(self._value(rollout.critic_obs))
+        final_values = policy.denormalize_value(self._value(rollout.final_critic_obs))
         rewards = rollout.rewards
         if cfg.normalize_reward:
             rewards = (rewards * self.reward_normalizer.inv_std).clamp(-cfg.reward_clip, cfg.reward_clip)
@@ -192,14 +197,12 @@ class PPO:
         policy = self.policy
         if self.cfg.normalize_advantage:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-        inputs = torch.bfloat16 if self.amp else torch.float32  # what autocast would make of them in every minibatch
-        obs = policy.normalize_obs(rollout.obs[:-1]).flatten(0, 1).to(inputs)
-        critic_obs = policy.normalize_critic_obs(rollout.critic_obs[:-1]).flatten(0, 1).to(inputs)
+        obs = policy.normalize_obs(rollout.obs[:-1]).flatten(0, 1).to(self._learner.input_dtype)
+        critic_obs = policy.normalize_critic_obs(rollout.critic_obs[:-1]).flatten(0, 1).to(self._learner.input_dtype)
         actions = rollout.actions.flatten(0, 1)
         old_std = policy.std.clone()
         # Computed by the learner rather than kept from the rollout: rounding to TF32 or bfloat16 then cancels in the ratio.
-        with self._autocast():
-            old_mean = policy.mean_from_normalized(obs)
+        old_mean = self._learner.mean_from_normalized(obs)
         old_log_prob = gaussian_log_prob(actions, old_mean, old_std)
         targets = policy.normalize_value(returns.reshape(-1, 1)).squeeze(-1)
         old_values = policy.normalize_value(values.reshape(-1, 1)).squeeze(-1)
@@ -229,41 +232,50 @@ class PPO:
 
     def _step(self, batch: Batch, old_std: Tensor) -> Tensor:
         """One gradient step on a minibatch; returns (6,) statistics: the first of `stat_names`."""
-        cfg = self.cfg
+        cfg, std_logit = self.cfg, self.policy.std_logit
         with self._aside():
-            with self._autocast():
-                value_loss = self._critic_loss(batch)
-            critic_grads = torch.autograd.grad(cfg.value_coef * value_loss, self.critic_params)
-        with self._autocast():
-            actor_loss, actor_stats = self._actor_loss(batch, old_std)
-        actor_grads = torch.autograd.grad(actor_loss, self.actor_params)
+            value_loss = self._critic_loss(batch)
+            critic_grads = torch.autograd.grad(cfg.value_coef * value_loss, self._critic_params)
+        policy_loss, mean, ratio = self._actor_loss(batch)
+        with self._aside():  # the critic is done sooner
+            actor_stats = self._actor_stats(batch, old_std, mean.detach(), ratio.detach())
+        actor_loss = policy_loss
+        if cfg.entropy_coef:
+            actor_loss = policy_loss - cfg.entropy_coef * gaussian_entropy(self.policy.std)
+        *actor_grads, std_grad = torch.autograd.grad(actor_loss, [*self._actor_params, std_logit])
         self._aside.join()
 
         grads = [*actor_grads, *critic_grads]
+        if self._twin is not None:
+            grads = self._twin.in_float32(grads)
+        grads = [*grads[: len(actor_grads)], std_grad, *grads[len(actor_grads) :]]
         grad_norm = clip_grad_norm_(grads, cfg.max_grad_norm)
-        usable = (grad_norm < math.inf) & (actor_stats[2] <= self._max_kl)  # false for NaN, too
+        usable = (grad_norm < math.inf) & (actor_stats[1] <= self._max_kl)  # false for NaN, too
         self.optimizer.step(grads, skip=~usable)
-        return torch.cat([actor_stats, torch.stack([value_loss.detach(), grad_norm])])
+        self._follow()
+        losses = torch.stack([policy_loss.detach(), value_loss.detach(), grad_norm])
+        return torch.cat([losses[:1], actor_stats, losses[1:]])
 
-    def _eager_actor_loss(self, batch: Batch, old_std: Tensor) -> Tuple[Tensor, Tensor]:
-        """The clipped surrogate with entropy bonus, (), and (4,): policy loss, entropy, KL, fraction of ratios clipped."""
+    def _eager_actor_loss(self, batch: Batch) -> Tuple[Tensor, Tensor, Tensor]:
+        """The clipped surrogate, (), and what it was made of: means (B, A) and probability ratios (B,)."""
         clip = self.cfg.clip
-        mean, std = self.policy.mean_from_normalized(batch.obs), self.policy.std
-        log_prob = gaussian_log_prob(batch.actions, mean, std)
-        ratio = torch.exp(log_prob - batch.old_log_prob)
+        mean = self._learner.mean_from_normalized(batch.obs)
+        ratio = torch.exp(gaussian_log_prob(batch.actions, mean, self.policy.std) - batch.old_log_prob)
         surrogate = batch.advantages * ratio
         clipped = batch.advantages * ratio.clamp(1.0 - clip, 1.0 + clip)
-        policy_loss = -torch.minimum(surrogate, clipped).mean()
-        entropy = gaussian_entropy(std)
-        with torch.no_grad():
-            kl = gaussian_kl(batch.old_mean, old_std, mean, std).mean()
-            clip_fraction = ((ratio - 1.0).abs() > clip).float().mean()
-        stats = torch.stack([policy_loss.detach(), entropy.detach(), kl, clip_fraction])
-        return (policy_loss - self.cfg.entropy_coef * entropy if self.cfg.entropy_coef else policy_loss), stats
+        return -torch.minimum(surrogate, clipped).mean(), mean, ratio
+
+    @torch.no_grad()
+    def _eager_actor_stats(self, batch: Batch, old_std: Tensor, mean: Tensor, ratio: Tensor) -> Tensor:
+        """(3,): entropy, KL(old || new), fraction of ratios beyond the clip range."""
+        std = self.policy.std
+        kl = gaussian_kl(batch.old_mean, old_std, mean, std).mean()
+        clip_fraction = ((ratio - 1.0).abs() > self.cfg.clip).float().mean()
+        return torch.stack([gaussian_entropy(std), kl, clip_fraction])
 
     def _eager_critic_loss(self, batch: Batch) -> Tensor:
         """Mean squared error of the normalised value, ()."""
-        values = self.policy.value_from_normalized(batch.critic_obs)
+        values = self._learner.value_from_normalized(batch.critic_obs)
         error = (values - batch.returns).square()
         if self.cfg.clip_value_loss:
             near_old = batch.old_values + (values - batch.old_values).clamp(-self.cfg.clip, self.cfg.clip)
@@ -287,9 +299,14 @@ class PPO:
             self.reward_normalizer.update(sums[:-1].unsqueeze(-1))
             self.discounted_return.copy_(sums[-1])
 
-    def _autocast(self) -> ContextManager[Any]:
-        # No cache of cast weights: one that outlives a capture would hold memory of the graph.
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp, cache_enabled=False)
+    def _value(self, critic_obs: Tensor) -> Tensor:
+        """The normalised value, (...), of raw critic observations (..., num_critic_obs)."""
+        inputs = self.policy.normalize_critic_obs(critic_obs).to(self._learner.input_dtype)
+        return self._learner.value_from_normalized(inputs)
+
+    def _follow(self) -> None:
+        if self._twin is not None:
+            self._twin.follow()
 
     def state_dict(self) -> Dict[str, Any]:
         """Optimiser with its learning rate, and the reward statistics."""

@@ -47,7 +47,7 @@ def stats_of(ppo: PPO, rollout: RolloutBuffer) -> Dict[str, float]:
 
 
 def test_losses_equal_the_formulas_in_plain_numpy() -> None:
-    ppo = make_ppo(PPOCfg(clip_value_loss=True, entropy_coef=0.01))
+    ppo = make_ppo(PPOCfg(clip_value_loss=True))
     rng = np.random.default_rng(0)
     B = 64
     obs, critic_obs = rng.normal(size=(B, 8)), rng.normal(size=(B, 16))  # widths are padded to multiples of 8
@@ -64,7 +64,8 @@ def test_losses_equal_the_formulas_in_plain_numpy() -> None:
     old_log_prob = log_prob(old_mean, old_std)
     fields = (obs, critic_obs, actions, old_mean, old_log_prob, advantages, returns, old_values)
     batch = Batch(*(tensor(x) for x in fields))
-    loss, stats = ppo._eager_actor_loss(batch, tensor(old_std))
+    loss, *made_of = ppo._eager_actor_loss(batch)
+    stats = ppo._eager_actor_stats(batch, tensor(old_std), *made_of)
     value_loss = ppo._eager_critic_loss(batch)
 
     mean = ppo.policy.mean_from_normalized(batch.obs).detach().double().numpy()
@@ -78,8 +79,8 @@ def test_losses_equal_the_formulas_in_plain_numpy() -> None:
     clip_fraction = np.mean(np.abs(ratio - 1) > 0.2)
 
     assert 0.0 < clip_fraction < 1.0
-    np.testing.assert_allclose(stats.numpy(), [policy_loss, entropy, kl, clip_fraction], rtol=2e-5)
-    np.testing.assert_allclose(loss.item(), policy_loss - 0.01 * entropy, rtol=2e-5)
+    np.testing.assert_allclose(stats.numpy(), [entropy, kl, clip_fraction], rtol=2e-5)
+    np.testing.assert_allclose(loss.item(), policy_loss, rtol=2e-5)
     expected = np.mean(np.maximum((values - returns) ** 2, (clipped - returns) ** 2))
     np.testing.assert_allclose(value_loss.item(), expected, rtol=2e-5)
 
@@ -87,7 +88,15 @@ def test_losses_equal_the_formulas_in_plain_numpy() -> None:
 def test_a_whole_update_equals_one_written_with_plain_torch() -> None:
     """One epoch, one minibatch: float64 autograd, torch's own clipping and unfused Adam must move parameters alike."""
     cfg = PPOCfg(
-        num_epochs=1, minibatch_size=T * N, learning_rate=1e-2, gamma=0.9, lam=0.8, desired_kl=None, max_grad_norm=0.5
+        num_epochs=1,
+        minibatch_size=T * N,
+        learning_rate=1e-2,
+        gamma=0.9,
+        lam=0.8,
+        desired_kl=None,
+        entropy_coef=0.1,
+        value_coef=0.7,
+        max_grad_norm=0.5,
     )
     ppo, rollout = make_ppo(cfg), make_rollout()
     policy = copy.deepcopy(ppo.policy).double()
@@ -109,7 +118,8 @@ def test_a_whole_update_equals_one_written_with_plain_torch() -> None:
     distribution = torch.distributions.Normal(policy(obs[:T]), policy.std)
     log_prob = distribution.log_prob(actions).sum(-1)
     ratio = (log_prob - log_prob.detach()).exp()
-    loss = -(ratio * advantages).mean() + (policy.value(critic_obs[:T]) - returns).square().mean()
+    bonus = 0.1 * distribution.entropy().sum(-1).mean()
+    loss = -(ratio * advantages).mean() - bonus + 0.7 * (policy.value(critic_obs[:T]) - returns).square().mean()
     optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(policy.parameters(), 0.5)
@@ -204,7 +214,7 @@ def test_any_minibatch_size_gives_equal_whole_minibatches(minibatch_size: int, s
     ppo = make_ppo(PPOCfg(num_epochs=1, minibatch_size=minibatch_size))
     sizes = []
     original = ppo._actor_loss
-    ppo._actor_loss = lambda batch, std: (sizes.append(len(batch.obs)), original(batch, std))[1]  # type: ignore[func-returns-value]
+    ppo._actor_loss = lambda batch: (sizes.append(len(batch.obs)), original(batch))[1]  # type: ignore[func-returns-value]
     ppo.update(make_rollout())
     assert sizes == [T * N // steps] * steps
 
@@ -213,7 +223,7 @@ def test_each_epoch_visits_each_sample_once_in_another_order() -> None:
     ppo = make_ppo(PPOCfg(num_epochs=2, minibatch_size=32))
     seen = []
     original = ppo._actor_loss
-    ppo._actor_loss = lambda batch, std: (seen.append(batch.actions), original(batch, std))[1]  # type: ignore[func-returns-value]
+    ppo._actor_loss = lambda batch: (seen.append(batch.actions), original(batch))[1]  # type: ignore[func-returns-value]
     rollout = make_rollout()
     ppo.update(rollout)
     first, second = torch.cat(seen[:4])[:, 0], torch.cat(seen[4:])[:, 0]
@@ -226,7 +236,7 @@ def test_normalisers_see_the_rollout_only_after_the_gradient_steps() -> None:
     ppo, rollout = make_ppo(PPOCfg(num_epochs=1, minibatch_size=64)), make_rollout()
     counts = []
     original = ppo._actor_loss
-    ppo._actor_loss = lambda b, s: (counts.append(float(ppo.policy.obs_normalizer.count)), original(b, s))[1]  # type: ignore[func-returns-value]
+    ppo._actor_loss = lambda b: (counts.append(float(ppo.policy.obs_normalizer.count)), original(b))[1]  # type: ignore[func-returns-value]
     ppo.update(rollout)
     ppo.update(rollout)
     assert counts == [0.0, 0.0, T * N, T * N]
@@ -294,6 +304,26 @@ def test_amp_keeps_parameters_float32_and_stays_near_float32() -> None:
     assert a["value_loss"] != b["value_loss"]  # it did run in bfloat16
     assert b["value_loss"] == pytest.approx(a["value_loss"], rel=0.02)
     assert b["kl"] == pytest.approx(a["kl"], abs=2e-3)
+
+
+def test_the_twin_in_bfloat16_follows_each_gradient_step_and_each_change_from_outside() -> None:
+    cfg = PPOCfg(num_epochs=2, minibatch_size=64, learning_rate=1e-2)
+    ppo, rollout = make_ppo(cfg, amp=True), make_rollout()
+    kl = stats_of(make_ppo(cfg), rollout)["kl"]
+    assert stats_of(ppo, rollout)["kl"] == pytest.approx(kl, rel=0.05), "later steps see what the first ones changed"
+    twin = ppo._learner
+
+    def assert_equal() -> None:
+        for tower, copied in ((ppo.policy.actor, twin.actor), (ppo.policy.critic, twin.critic)):
+            for x, y in zip(tower.parameters(), copied.parameters()):
+                assert torch.equal(x.bfloat16(), y)
+
+    assert_equal()
+    with torch.no_grad():
+        for x in ppo.policy.parameters():
+            x.normal_()
+    ppo.warm_up(rollout)
+    assert_equal()
 
 
 class NoHostReads(TorchDispatchMode):
