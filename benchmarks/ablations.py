@@ -67,6 +67,7 @@ VARIANTS = {
     "gamma_0.96": "--ppo.gamma 0.96",
     "no_pregrasp": "--start.pregrasp-fraction 0",
     "no_still": "--reward loose",
+    "level": "--reward level",
     "fast_turn": "--base-turn 0.2",
     "float32": "--no-amp",
 }

@@ -16,6 +16,7 @@ class Engine(NamedTuple):
 
 ENGINES: Dict[str, Engine] = {
     "ours": Engine("rivals.ours", None),
+    "ours_amp": Engine("rivals.ours_amp", None),
     "ours_compiled": Engine("rivals.ours_compiled", None),
     "rl_games": Engine("rivals.with_rl_games", "rl-games"),
     "rsl_rl": Engine("rivals.with_rsl_rl", "rsl-rl-lib"),

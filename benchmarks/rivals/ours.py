@@ -29,8 +29,8 @@ class _Timed:
         return stats
 
 
-def run(env: SteppedTask, s: Settings, meter: Meter, directory: Path, fast: bool = False) -> None:
-    """Trains until the meter ends it.  fast: with compiled losses and bfloat16 in the learner."""
+def run(env: SteppedTask, s: Settings, meter: Meter, directory: Path, amp: bool = False, compile: bool = False) -> None:
+    """Trains until the meter ends it.  amp and compile are those of `TrainerCfg`; without, its precision is the others'."""
     ppo = PPOCfg(
         num_steps=s.num_steps,
         num_epochs=s.num_epochs,
@@ -49,8 +49,8 @@ def run(env: SteppedTask, s: Settings, meter: Meter, directory: Path, fast: bool
         eval_interval=NEVER,
         checkpoint_interval=NEVER,
         seed=s.seed,
-        compile=fast,
-        amp=fast,
+        compile=compile,
+        amp=amp,
         ppo=ppo,
         network=network,
     )

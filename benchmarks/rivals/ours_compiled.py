@@ -1,4 +1,4 @@
-"""This engine with `--compile --amp`: losses through torch.compile, the learner's networks in bfloat16."""
+"""This engine with `--compile`: losses through torch.compile, the learner's networks in bfloat16."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ from rivals.stepped import SteppedTask
 
 def run(env: SteppedTask, s: Settings, meter: Meter, directory: Path) -> None:
     """Trains until the meter ends it.  The task is not compiled: the others' is not, either."""
-    ours.run(env, s, meter, directory, fast=True)
+    ours.run(env, s, meter, directory, amp=True, compile=True)

@@ -34,7 +34,7 @@ def bench(tmp_path: Path, *words: str) -> Tuple[str, Dict[str, Any]]:
     return done.stdout, json.loads(result.read_text())
 
 
-@pytest.mark.parametrize("engine", ["ours", "cleanrl_style", "rl_games", "rsl_rl", "skrl", "sb3"])
+@pytest.mark.parametrize("engine", ["ours", "ours_amp", "cleanrl_style", "rl_games", "rsl_rl", "skrl", "sb3"])
 def test_engine_trains_and_is_timed(engine: str, tmp_path: Path) -> None:
     if engine in NEEDS and find_spec(NEEDS[engine]) is None:
         pytest.skip(f"{engine} is not installed")
