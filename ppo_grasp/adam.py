@@ -1,4 +1,4 @@
-"""Adam for a CUDA graph: learning rate and whether to step at all are tensors on the device."""
+"""Adam for a CUDA graph: learning rate, clipping and whether to step at all are tensors on the device."""
 
 from __future__ import annotations
 
@@ -10,36 +10,62 @@ from torch.optim.adam import adam
 
 BETAS = (0.9, 0.999)
 EPS = 1e-8
+CHUNKS = 36
+"""Tensors that torch's fused Adam takes in one launch.  It gives a thread block to each 65,536 elements of each tensor, so that
+networks of the usual size in their own tensors leave nine tenths of a large GPU idle; all in one, cut so, they do not."""
+ALIGNMENT = 8
+"""Elements: where tensor cores want a matrix to begin, whatever its type."""
+
+
+class Flat:
+    """A tensor of zeros with views of it, one for each of a list of tensors and in their shapes; between them may be gaps."""
+
+    def __init__(self, like: Sequence[Tensor], dtype: torch.dtype = torch.float32) -> None:
+        sizes = [x.numel() + -x.numel() % ALIGNMENT for x in like]
+        block = CHUNKS * ALIGNMENT
+        self.all = torch.zeros(sum(sizes) + -sum(sizes) % block, dtype=dtype, device=like[0].device)
+        """(P,)"""
+        parts = self.all[: sum(sizes)].split(sizes)
+        self.each: List[Tensor] = [part[: x.numel()].view(x.shape) for part, x in zip(parts, like)]
+        self.chunks: List[Tensor] = list(self.all.view(CHUNKS, -1).unbind(0))
+
+    @torch.no_grad()
+    def take_over(self, params: Sequence[Tensor]) -> None:
+        """Makes parameters views of this tensor, with the values they have: the first of those it was made like, or all."""
+        for view, param in zip(self.each, params):
+            view.copy_(param)
+            param.data = view
 
 
 class Adam:
-    """torch's fused Adam through its functional form.
+    """torch's fused Adam through its functional form, on all parameters as one tensor.
 
     The class torch.optim.Adam would do, but its constructor imports all of torch's compiler, which takes two seconds, and
     takes gradients and the flag to skip a step by attributes.
     """
 
     def __init__(self, params: Sequence[Tensor], learning_rate: float) -> None:
-        self.params: List[Tensor] = list(params)
-        device = self.params[0].device
+        """The parameters, in float32, become views of `params.all`."""
+        self.params, self.grads, self._means, self._squares = (Flat(params) for _ in range(4))
+        self.params.take_over(params)
+        device = self.params.all.device
         self.learning_rate = torch.tensor(learning_rate, device=device)
         """(), written in place."""
-        self._steps = [torch.zeros((), device=device) for _ in self.params]
-        self._means = [torch.zeros_like(p, memory_format=torch.preserve_format) for p in self.params]
-        self._squares = [torch.zeros_like(p, memory_format=torch.preserve_format) for p in self.params]
+        self._steps = [torch.zeros((), device=device) for _ in range(CHUNKS)]
 
     @torch.no_grad()
-    def step(self, grads: Sequence[Tensor], skip: Tensor) -> None:
-        """One step along grads, one for each parameter; where skip, (), is true nothing changes, decided on the device."""
+    def step(self, scale: Tensor, skip: Tensor) -> None:
+        """One step along `grads / scale`; where skip is true nothing changes, decided on the device.  Both are ()."""
         adam(
-            self.params,
-            list(grads),
-            self._means,
-            self._squares,
+            self.params.chunks,
+            self.grads.chunks,
+            self._means.chunks,
+            self._squares.chunks,
             [],
             self._steps,
             fused=True,
             capturable=self.learning_rate.is_cuda,
+            grad_scale=scale,
             found_inf=skip.float(),
             amsgrad=False,
             beta1=BETAS[0],
@@ -52,16 +78,17 @@ class Adam:
 
     def state_dict(self) -> Dict[str, Any]:
         """In the form of torch.optim's."""
-        moments = zip(self._steps, self._means, self._squares)
-        state = {i: {"step": s, "exp_avg": m, "exp_avg_sq": v} for i, (s, m, v) in enumerate(moments)}
+        moments = zip(self._means.each, self._squares.each)
+        state = {i: {"step": self._steps[0], "exp_avg": m, "exp_avg_sq": v} for i, (m, v) in enumerate(moments)}
         return {"state": state, "param_groups": [{"lr": self.learning_rate}]}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Restores `state_dict`, possibly from another kind of device.  Raises KeyError or RuntimeError if it does not fit."""
         with torch.no_grad():
             self.learning_rate.copy_(state["param_groups"][0]["lr"])
-            for i, (step, mean, square) in enumerate(zip(self._steps, self._means, self._squares)):
+            for i, (mean, square) in enumerate(zip(self._means.each, self._squares.each)):
                 old = state["state"][i]
-                step.copy_(old["step"])
                 mean.copy_(old["exp_avg"])
                 square.copy_(old["exp_avg_sq"])
+            for step in self._steps:
+                step.copy_(old["step"])

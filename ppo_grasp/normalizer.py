@@ -44,11 +44,13 @@ class RunningNormalizer(nn.Module):
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
-        """Merges the moments of x (..., D) into the running ones (Chan et al. 1983).  A batch with a NaN or inf is left out."""
-        x = x.reshape(-1, x.shape[-1]).double()
-        var, mean = torch.var_mean(x, dim=0, correction=0)
+        """Merges the moments of x (..., S, D) into the running ones (Chan et al. 1983).  A batch with a NaN or inf is left out."""
+        x = x.reshape(-1, *x.shape[-2:]).double()
+        row_var, row_mean = torch.var_mean(x, dim=1, correction=0)  # row by row: so long a sum at once would be slow
+        between, mean = torch.var_mean(row_mean, dim=0, correction=0)
+        var = row_var.mean(0) + between
         usable = torch.isfinite(var).all()
-        n = usable * float(x.shape[0])  # 0 makes the merge below a no-op, without the host having to know
+        n = usable * float(x.shape[0] * x.shape[1])  # 0 makes the merge below a no-op, without the host having to know
         mean = torch.where(usable, mean, self.moment_mean)
         var = torch.where(usable, var, self.moment_var)
 

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Literal, NamedTuple, Optional, Tuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ppo_grasp.actor_critic import ActorCritic, gaussian_entropy, gaussian_kl, gaussian_log_prob
-from ppo_grasp.adam import Adam
+from ppo_grasp.adam import Adam, Flat
 from ppo_grasp.graphs import Aside
 from ppo_grasp.normalizer import RunningNormalizer
-from ppo_grasp.precision import Bfloat16Twin, tf32
+from ppo_grasp.precision import tf32
 from ppo_grasp.ranges import named_range
 from ppo_grasp.rollout import RolloutBuffer, bootstrap_time_limits, discounted_sums, gae
+from ppo_grasp.surrogate import clipped_surrogate
 
 
 @dataclass
@@ -113,19 +115,25 @@ class PPO:
         """amp: bfloat16 inside the towers, in the learner only; log-probabilities, KL and losses stay float32."""
         self.policy = policy
         self.cfg = cfg
-        self._twin = Bfloat16Twin(policy) if amp else None
-        self._learner = policy if self._twin is None else self._twin.policy
+        # The learner's towers: autocast would cast every layer in every pass, where this is one kernel per gradient step.
+        self._learner = policy.bfloat16_twin() if amp else policy
         self._max_kl = math.inf if cfg.max_kl is None else cfg.max_kl
         self.device = policy.std_logit.device
-        self._actor_params = list(self._learner.actor.parameters())
-        self._critic_params = list(self._learner.critic.parameters())
-        params = [*policy.actor.parameters(), policy.std_logit, *policy.critic.parameters()]
+        self._actor_params, self._critic_params = (
+            list(t.parameters()) for t in (self._learner.actor, self._learner.critic)
+        )
+        params = [*policy.actor.parameters(), *policy.critic.parameters(), policy.std_logit]
         self.optimizer = Adam(params, cfg.learning_rate)
+        *self._tower_grads, self._std_grad = self.optimizer.grads.each
+        self._rounded = Flat(params, torch.bfloat16) if amp else None
+        if self._rounded is not None:
+            self._rounded.take_over([*self._actor_params, *self._critic_params])
         self.reward_normalizer = RunningNormalizer(1).to(self.device)
         self.discounted_return = torch.zeros(num_envs, device=self.device)
+        self._one, self._value_coef = torch.tensor([1.0, cfg.value_coef], device=self.device).unbind()
         self._rate_limit = torch.tensor(cfg.max_learning_rate, device=self.device)
-        self._actor_loss: Callable[[Batch], Tuple[Tensor, Tensor, Tensor]] = self._eager_actor_loss
-        self._actor_stats: Callable[[Batch, Tensor, Tensor, Tensor], Tensor] = self._eager_actor_stats
+        self._actor_loss: Callable[[Batch, Tensor], Tuple[Tensor, Tensor, Tensor]] = self._eager_actor_loss
+        self._actor_stats: Callable[[Batch, Tensor, Tensor, Tensor, Tensor], Tensor] = self._eager_actor_stats
         self._critic_loss: Callable[[Batch], Tensor] = self._eager_critic_loss
         if compile_losses:
             self._actor_loss = torch.compile(self._eager_actor_loss, fullgraph=True, dynamic=False)
@@ -235,40 +243,33 @@ class PPO:
         cfg, std_logit = self.cfg, self.policy.std_logit
         with self._aside():
             value_loss = self._critic_loss(batch)
-            critic_grads = torch.autograd.grad(cfg.value_coef * value_loss, self._critic_params)
-        policy_loss, mean, ratio = self._actor_loss(batch)
+            critic_grads = torch.autograd.grad(value_loss, self._critic_params, self._value_coef)
+        std = self.policy.std
+        policy_loss, mean, ratio = self._actor_loss(batch, std)
         with self._aside():  # the critic is done sooner
-            actor_stats = self._actor_stats(batch, old_std, mean.detach(), ratio.detach())
-        actor_loss = policy_loss
-        if cfg.entropy_coef:
-            actor_loss = policy_loss - cfg.entropy_coef * gaussian_entropy(self.policy.std)
-        *actor_grads, std_grad = torch.autograd.grad(actor_loss, [*self._actor_params, std_logit])
+            actor_stats = self._actor_stats(batch, old_std, mean.detach(), std.detach(), ratio)
+        actor_loss = policy_loss - cfg.entropy_coef * gaussian_entropy(std) if cfg.entropy_coef else policy_loss
+        *actor_grads, std_grad = torch.autograd.grad(actor_loss, [*self._actor_params, std_logit], self._one)
         self._aside.join()
 
-        grads = [*actor_grads, *critic_grads]
-        if self._twin is not None:
-            grads = self._twin.in_float32(grads)
-        grads = [*grads[: len(actor_grads)], std_grad, *grads[len(actor_grads) :]]
-        grad_norm = clip_grad_norm_(grads, cfg.max_grad_norm)
+        torch._foreach_copy_(self._tower_grads, [*actor_grads, *critic_grads])  # to float32
+        self._std_grad.copy_(std_grad)
+        grad_norm = torch.linalg.vector_norm(self.optimizer.grads.all)
         usable = (grad_norm < math.inf) & (actor_stats[1] <= self._max_kl)  # false for NaN, too
-        self.optimizer.step(grads, skip=~usable)
+        self.optimizer.step(clipping(grad_norm, cfg.max_grad_norm), skip=~usable)
         self._follow()
         losses = torch.stack([policy_loss.detach(), value_loss.detach(), grad_norm])
         return torch.cat([losses[:1], actor_stats, losses[1:]])
 
-    def _eager_actor_loss(self, batch: Batch) -> Tuple[Tensor, Tensor, Tensor]:
+    def _eager_actor_loss(self, batch: Batch, std: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
         """The clipped surrogate, (), and what it was made of: means (B, A) and probability ratios (B,)."""
-        clip = self.cfg.clip
         mean = self._learner.mean_from_normalized(batch.obs)
-        ratio = torch.exp(gaussian_log_prob(batch.actions, mean, self.policy.std) - batch.old_log_prob)
-        surrogate = batch.advantages * ratio
-        clipped = batch.advantages * ratio.clamp(1.0 - clip, 1.0 + clip)
-        return -torch.minimum(surrogate, clipped).mean(), mean, ratio
+        loss, ratio = clipped_surrogate(mean, std, batch.actions, batch.old_log_prob, batch.advantages, self.cfg.clip)
+        return loss, mean, ratio
 
     @torch.no_grad()
-    def _eager_actor_stats(self, batch: Batch, old_std: Tensor, mean: Tensor, ratio: Tensor) -> Tensor:
+    def _eager_actor_stats(self, batch: Batch, old_std: Tensor, mean: Tensor, std: Tensor, ratio: Tensor) -> Tensor:
         """(3,): entropy, KL(old || new), fraction of ratios beyond the clip range."""
-        std = self.policy.std
         kl = gaussian_kl(batch.old_mean, old_std, mean, std).mean()
         clip_fraction = ((ratio - 1.0).abs() > self.cfg.clip).float().mean()
         return torch.stack([gaussian_entropy(std), kl, clip_fraction])
@@ -276,11 +277,10 @@ class PPO:
     def _eager_critic_loss(self, batch: Batch) -> Tensor:
         """Mean squared error of the normalised value, ()."""
         values = self._learner.value_from_normalized(batch.critic_obs)
-        error = (values - batch.returns).square()
-        if self.cfg.clip_value_loss:
-            near_old = batch.old_values + (values - batch.old_values).clamp(-self.cfg.clip, self.cfg.clip)
-            error = torch.maximum(error, (near_old - batch.returns).square())
-        return error.mean()
+        if not self.cfg.clip_value_loss:
+            return F.mse_loss(values, batch.returns)
+        near_old = batch.old_values + (values - batch.old_values).clamp(-self.cfg.clip, self.cfg.clip)
+        return torch.maximum((values - batch.returns).square(), (near_old - batch.returns).square()).mean()
 
     def _adapt(self, kl: Tensor) -> None:
         cfg = self.cfg
@@ -304,9 +304,11 @@ class PPO:
         inputs = self.policy.normalize_critic_obs(critic_obs).to(self._learner.input_dtype)
         return self._learner.value_from_normalized(inputs)
 
+    @torch.no_grad()
     def _follow(self) -> None:
-        if self._twin is not None:
-            self._twin.follow()
+        """Rounds the parameters for the learner's towers, after they changed."""
+        if self._rounded is not None:
+            self._rounded.all.copy_(self.optimizer.params.all)
 
     def state_dict(self) -> Dict[str, Any]:
         """Optimiser with its learning rate, and the reward statistics."""
@@ -324,14 +326,9 @@ class PPO:
             self.discounted_return.copy_(state["discounted_return"])
 
 
-def clip_grad_norm_(grads: List[Tensor], max_norm: float) -> Tensor:
-    """Scales the gradients in place to a joint length of at most max_norm; returns the length before, ().
-
-    As torch.nn.utils.clip_grad_norm_, which differs between versions in whether it asks the host.
-    """
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
-    torch._foreach_mul_(grads, (max_norm / (norm + 1e-6)).clamp(max=1.0))
-    return norm
+def clipping(norm: Tensor, max_norm: float) -> Tensor:
+    """What a gradient of this length is to be divided by to be no longer than max_norm, (); as torch.nn.utils.clip_grad_norm_."""
+    return ((norm + 1e-6) / max_norm).clamp(min=1.0)
 
 
 def adapt_learning_rate(learning_rate: Tensor, kl: Tensor, desired_kl: float) -> Tensor:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import List
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.distributions import Independent, Normal, kl_divergence
 
 from ppo_grasp.actor_critic import ActorCritic, ActorCriticCfg, gaussian_entropy, gaussian_kl, gaussian_log_prob
@@ -111,3 +112,32 @@ def test_padding_of_inputs_stays_without_effect() -> None:
     assert isinstance(layer, nn.Linear) and layer.in_features == 16 and layer.weight.grad is not None
     assert not layer.weight[:, 11:].any() and not layer.weight.grad[:, 11:].any()
     assert math.isfinite(float(layer.weight.grad.norm())) and layer.weight.grad[:, :11].any()
+
+
+def test_the_twin_in_bfloat16_has_the_numbers_and_gradients_of_autocast() -> None:
+    torch.manual_seed(0)
+    policy = ActorCritic(ActorCriticCfg(8, 16, 3, (32, 16), (24, 16)))
+    with torch.no_grad():
+        for x in policy.parameters():
+            x.normal_().mul_(0.3)
+    twin = policy.bfloat16_twin()
+    obs, critic_obs, weights = torch.randn(50, 8), torch.randn(50, 16), torch.randn(50, 3)
+
+    def found(net: ActorCritic, dtype: torch.dtype) -> List[Tensor]:
+        means, values = net.mean_from_normalized(obs.to(dtype)), net.value_from_normalized(critic_obs.to(dtype))
+        loss = (weights * means / net.std).sum() + values.square().mean()
+        return [means, values, *torch.autograd.grad(loss, list(net.parameters()))]
+
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = found(policy, torch.float32)
+    for a, b in zip(found(twin, torch.bfloat16), expected):
+        torch.testing.assert_close(a.float(), b, rtol=0, atol=0)
+
+
+def test_the_twin_shares_all_but_the_towers_and_leaves_the_original_as_it_was() -> None:
+    policy = ActorCritic(ActorCriticCfg(8, 16, 3, (32, 16), (24, 16)))
+    twin = policy.bfloat16_twin()
+    assert twin.std_logit is policy.std_logit and twin.value_normalizer is policy.value_normalizer
+    assert twin.obs_normalizer is policy.obs_normalizer and twin.critic_obs_normalizer is policy.critic_obs_normalizer
+    assert twin.input_dtype == torch.bfloat16 and policy.input_dtype == torch.float32
+    assert all(x.dtype == torch.float32 for x in policy.parameters())

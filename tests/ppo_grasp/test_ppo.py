@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ppo_grasp.actor_critic import ActorCritic, ActorCriticCfg
-from ppo_grasp.ppo import PPO, Batch, PPOCfg, adapt_learning_rate, clip_grad_norm_
+from ppo_grasp.ppo import PPO, Batch, PPOCfg, adapt_learning_rate, clipping
 from ppo_grasp.rollout import RolloutBuffer
 
 T, N, OBS, CRITIC_OBS, ACTIONS = 8, 16, 6, 9, 2
@@ -64,8 +64,8 @@ def test_losses_equal_the_formulas_in_plain_numpy() -> None:
     old_log_prob = log_prob(old_mean, old_std)
     fields = (obs, critic_obs, actions, old_mean, old_log_prob, advantages, returns, old_values)
     batch = Batch(*(tensor(x) for x in fields))
-    loss, *made_of = ppo._eager_actor_loss(batch)
-    stats = ppo._eager_actor_stats(batch, tensor(old_std), *made_of)
+    loss, means, ratios = ppo._eager_actor_loss(batch, ppo.policy.std)
+    stats = ppo._eager_actor_stats(batch, tensor(old_std), means, ppo.policy.std, ratios)
     value_loss = ppo._eager_critic_loss(batch)
 
     mean = ppo.policy.mean_from_normalized(batch.obs).detach().double().numpy()
@@ -214,7 +214,7 @@ def test_any_minibatch_size_gives_equal_whole_minibatches(minibatch_size: int, s
     ppo = make_ppo(PPOCfg(num_epochs=1, minibatch_size=minibatch_size))
     sizes = []
     original = ppo._actor_loss
-    ppo._actor_loss = lambda batch: (sizes.append(len(batch.obs)), original(batch))[1]  # type: ignore[func-returns-value]
+    ppo._actor_loss = lambda batch, std: (sizes.append(len(batch.obs)), original(batch, std))[1]  # type: ignore[func-returns-value]
     ppo.update(make_rollout())
     assert sizes == [T * N // steps] * steps
 
@@ -223,7 +223,7 @@ def test_each_epoch_visits_each_sample_once_in_another_order() -> None:
     ppo = make_ppo(PPOCfg(num_epochs=2, minibatch_size=32))
     seen = []
     original = ppo._actor_loss
-    ppo._actor_loss = lambda batch: (seen.append(batch.actions), original(batch))[1]  # type: ignore[func-returns-value]
+    ppo._actor_loss = lambda batch, std: (seen.append(batch.actions), original(batch, std))[1]  # type: ignore[func-returns-value]
     rollout = make_rollout()
     ppo.update(rollout)
     first, second = torch.cat(seen[:4])[:, 0], torch.cat(seen[4:])[:, 0]
@@ -236,7 +236,7 @@ def test_normalisers_see_the_rollout_only_after_the_gradient_steps() -> None:
     ppo, rollout = make_ppo(PPOCfg(num_epochs=1, minibatch_size=64)), make_rollout()
     counts = []
     original = ppo._actor_loss
-    ppo._actor_loss = lambda b: (counts.append(float(ppo.policy.obs_normalizer.count)), original(b))[1]  # type: ignore[func-returns-value]
+    ppo._actor_loss = lambda b, s: (counts.append(float(ppo.policy.obs_normalizer.count)), original(b, s))[1]  # type: ignore[func-returns-value]
     ppo.update(rollout)
     ppo.update(rollout)
     assert counts == [0.0, 0.0, T * N, T * N]
@@ -268,16 +268,15 @@ def test_normalised_rewards_do_not_care_about_the_scale_of_rewards() -> None:
         torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
 
 
-def test_clip_grad_norm_equals_torch() -> None:
-    for scale in (10.0, 1e-3):
-        grads = [scale * torch.randn(3, 4), scale * torch.randn(5)]
-        params = [torch.nn.Parameter(torch.zeros_like(g)) for g in grads]
-        for param, grad in zip(params, grads):
-            param.grad = grad.clone()
-        expected = torch.nn.utils.clip_grad_norm_(params, 1.0)
-        torch.testing.assert_close(clip_grad_norm_(grads, 1.0), expected)
-        for param, grad in zip(params, grads):
-            torch.testing.assert_close(grad, param.grad)
+def test_clipping_equals_torch() -> None:
+    torch.manual_seed(0)
+    for length in (0.1, 30.0):
+        x = torch.nn.Parameter(torch.randn(40))
+        x.grad = length * torch.nn.functional.normalize(torch.randn(40), dim=0)
+        mine = x.grad / clipping(torch.linalg.vector_norm(x.grad), 1.0)
+        torch.nn.utils.clip_grad_norm_([x], 1.0)
+        torch.testing.assert_close(mine, x.grad)
+        assert float(mine.norm()) == pytest.approx(min(length, 1.0), rel=1e-5)
 
 
 def test_compiled_update_equals_eager() -> None:

@@ -1,0 +1,47 @@
+"""PPO's loss of the policy and its gradient, both written out: automatic differentiation takes three times as many kernels."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+import torch
+from torch import Tensor
+
+from ppo_grasp.actor_critic import gaussian_log_prob
+
+
+def clipped_surrogate(
+    mean: Tensor, std: Tensor, actions: Tensor, old_log_prob: Tensor, advantages: Tensor, clip: float
+) -> Tuple[Tensor, Tensor]:
+    """The loss, (): -mean(min(A r, A clamp(r, 1 - clip, 1 + clip))), and the ratios r = exp(log pi(a) - log pi_old(a)), (B,).
+
+    Schulman et al. 2017, eq. 7.  The policy is the Gaussian of mean (B, A) and std (A,), to which the loss has gradients; the
+    ratios have none.  actions: (B, A); old_log_prob, advantages: (B,).
+    """
+    return _ClippedSurrogate.apply(mean, std, actions, old_log_prob, advantages, clip)  # type: ignore[no-untyped-call, no-any-return]
+
+
+class _ClippedSurrogate(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, mean: Tensor, std: Tensor, actions: Tensor, old_log_prob: Tensor, advantages: Tensor, clip: float
+    ) -> Tuple[Tensor, Tensor]:
+        ratio = torch.exp(gaussian_log_prob(actions, mean, std) - old_log_prob)
+        surrogate = advantages * ratio
+        clipped = advantages * ratio.clamp(1.0 - clip, 1.0 + clip)
+        ctx.save_for_backward(mean, std, actions, surrogate, clipped)
+        ctx.mark_non_differentiable(ratio)
+        ctx.set_materialize_grads(False)  # of the ratios' gradient there would be zeros
+        return -torch.minimum(surrogate, clipped).mean(), ratio
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tuple[Tensor, Tensor, None, None, None, None]:
+        """With z = (a - mean) / std, log pi has the gradients z / std to the mean and (z^2 - 1) / std to the std."""
+        mean, std, actions, surrogate, clipped = ctx.saved_tensors
+        inv_std = std.reciprocal()
+        z = (actions - mean) * inv_std
+        # of the log-probability: -A r / B, and none where the clipped term is the smaller, as it then is constant
+        weight = (surrogate * (surrogate <= clipped) * (grads[0] / -len(surrogate))).unsqueeze(-1)
+        weighted = weight * z
+        to_std = (weighted * z).sum(0) - weight.sum()
+        return weighted * inv_std, to_std * inv_std, None, None, None, None

@@ -1,0 +1,59 @@
+"""The loss of the policy against the paper's formula, and its gradient against automatic differentiation, in float64."""
+
+from __future__ import annotations
+
+from typing import List, Tuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from ppo_grasp.surrogate import clipped_surrogate
+
+B, A = 200, 5
+
+
+@pytest.fixture
+def inputs() -> List[Tensor]:
+    """Means and stds, with gradients; actions, old log-probabilities and advantages; ratios far in and out of the clip range."""
+    torch.manual_seed(0)
+    mean, std = 0.3 * torch.randn(B, A).double(), 0.3 + torch.rand(A).double()
+    actions = mean + std * torch.randn(B, A)
+    old = torch.distributions.Normal(mean + 0.1 * torch.randn(B, A), std).log_prob(actions).sum(-1)
+    advantages = torch.randn(B).double()
+    advantages[::17] = 0.0
+    return [mean.requires_grad_(), std.requires_grad_(), actions, old, advantages]
+
+
+def by_the_paper(
+    mean: Tensor, std: Tensor, actions: Tensor, old_log_prob: Tensor, advantages: Tensor
+) -> Tuple[Tensor, Tensor]:
+    """Schulman et al. 2017, eq. 7."""
+    ratio = (torch.distributions.Normal(mean, std).log_prob(actions).sum(-1) - old_log_prob).exp()
+    return -torch.min(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages).mean(), ratio
+
+
+def test_loss_ratios_and_gradients_are_the_papers(inputs: List[Tensor]) -> None:
+    expected, expected_ratio = by_the_paper(*inputs)
+    loss, ratio = clipped_surrogate(*inputs, clip=0.2)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(ratio, expected_ratio)
+    outside = (ratio - 1.0).abs() > 0.2
+    assert 0.2 < float(outside.double().mean()) < 0.8
+    for a, b in zip(torch.autograd.grad(3.0 * loss, inputs[:2]), torch.autograd.grad(3.0 * expected, inputs[:2])):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_sample_has_no_gradient_where_its_ratio_left_the_range_in_the_direction_of_its_advantage(
+    inputs: List[Tensor],
+) -> None:
+    loss, ratio = clipped_surrogate(*inputs, clip=0.2)
+    (gradient,) = torch.autograd.grad(loss, inputs[:1])
+    advantages = inputs[4]
+    gone = ((advantages > 0) & (ratio > 1.2)) | ((advantages < 0) & (ratio < 0.8)) | (advantages == 0)
+    assert torch.equal((gradient == 0.0).all(-1), gone)
+    assert 0 < int(gone.sum()) < B
+
+
+def test_ratios_have_no_gradient(inputs: List[Tensor]) -> None:
+    assert not clipped_surrogate(*inputs, clip=0.2)[1].requires_grad
