@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from typing import no_type_check
 
-import torch
 import warp as wp
 from torch import Tensor
 
@@ -22,22 +22,19 @@ def _signed_distance(
     points: wp.array2d[wp.vec3],
     gaps: wp.array2d[float],
 ):
-    world, point = wp.tid()
+    world, part, point = wp.tid()
     item = int(object_id[world])
     x = points[world, point]
-    nearest = float(wp.inf)
     last = faces.shape[2] - 1
-    for part in range(faces.shape[1]):
-        deepest = -float(wp.inf)
-        for first in range(0, last + 1, TOGETHER):
-            plane = wp.vec4()
-            for k in range(TOGETHER):
-                plane = faces[item, part, wp.min(first + k, last)]
-                deepest = wp.max(deepest, wp.dot(wp.vec3(plane[0], plane[1], plane[2]), x) - plane[3])
-            if wp.length_sq(wp.vec3(plane[0], plane[1], plane[2])) == 0.0:
-                break  # what follows in this part is padding as well
-        nearest = wp.min(nearest, deepest)
-    gaps[world, point] = nearest
+    deepest = -float(wp.inf)
+    for first in range(0, last + 1, TOGETHER):
+        plane = wp.vec4()
+        for k in range(TOGETHER):
+            plane = faces[item, part, wp.min(first + k, last)]
+            deepest = wp.max(deepest, wp.dot(wp.vec3(plane[0], plane[1], plane[2]), x) - plane[3])
+        if wp.length_sq(wp.vec3(plane[0], plane[1], plane[2])) == 0.0:
+            break  # what follows in this part is padding as well
+    wp.atomic_min(gaps, world, point, deepest)
 
 
 def signed_distance(faces: Tensor, object_id: Tensor, points: Tensor) -> Tensor:
@@ -46,12 +43,13 @@ def signed_distance(faces: Tensor, object_id: Tensor, points: Tensor) -> Tensor:
 
     Reads an object's own faces only, where torch would look up, multiply and compare all of the padding: some ten times as many.
     """
-    gaps = torch.empty(points.shape[:2], device=points.device)
+    gaps = points.new_full(points.shape[:2], math.inf)
     arguments = [
         wp.from_torch(faces, wp.vec4),
         wp.from_torch(object_id),
         wp.from_torch(points.contiguous(), wp.vec3),
         wp.from_torch(gaps),
     ]
-    wp.launch(_signed_distance, gaps.shape, arguments, device=wp.device_from_torch(points.device))
+    threads = (points.shape[0], faces.shape[1], points.shape[1])
+    wp.launch(_signed_distance, threads, arguments, device=wp.device_from_torch(points.device))
     return gaps
