@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from typing import Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -141,6 +141,30 @@ def gaussian_entropy(std: Tensor) -> Tensor:
     return (torch.log(std) + 0.5 * math.log(2.0 * math.pi * math.e)).sum()
 
 
+class Linear(nn.Linear):
+    """nn.Linear, whose bias gets its gradient by a matrix product: torch's sum over the samples takes twice as long."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (..., in_features)."""
+        if x.dim() != 2 or not torch.is_grad_enabled():
+            return super().forward(x)
+        return _LinearFunction.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call, no-any-return]
+
+
+class _LinearFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return F.linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tuple[Optional[Tensor], Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        (grad,) = grads
+        to_bias = grad.new_ones(1, len(grad)) @ grad
+        return grad @ weight if ctx.needs_input_grad[0] else None, grad.t() @ x, to_bias.squeeze(0)
+
+
 def _tower(inputs: int, hidden: Tuple[int, ...], outputs: int, output_gain: float) -> nn.Sequential:
     """Linear and ELU layers with orthogonal weights; the first takes its inputs padded by `_pad`."""
     layers: list[nn.Module] = []
@@ -150,7 +174,7 @@ def _tower(inputs: int, hidden: Tuple[int, ...], outputs: int, output_gain: floa
     layers.append(_orthogonal(widths[-1], outputs, output_gain))
     first = layers[0]
     assert isinstance(first, nn.Linear)
-    padded = nn.Linear(inputs + _padding(inputs), first.out_features)
+    padded = Linear(inputs + _padding(inputs), first.out_features)
     with torch.no_grad():
         padded.weight.zero_()
         padded.weight[:, :inputs] = first.weight
@@ -159,8 +183,8 @@ def _tower(inputs: int, hidden: Tuple[int, ...], outputs: int, output_gain: floa
     return nn.Sequential(*layers)
 
 
-def _orthogonal(fan_in: int, fan_out: int, gain: float) -> nn.Linear:
-    layer = nn.Linear(fan_in, fan_out)
+def _orthogonal(fan_in: int, fan_out: int, gain: float) -> Linear:
+    layer = Linear(fan_in, fan_out)
     nn.init.orthogonal_(layer.weight, gain)
     nn.init.zeros_(layer.bias)
     return layer
