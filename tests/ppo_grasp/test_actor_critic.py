@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal, kl_divergence
 
-from ppo_grasp.actor_critic import ActorCritic, ActorCriticCfg, gaussian_entropy, gaussian_kl, gaussian_log_prob
+from ppo_grasp.actor_critic import (
+    ActorCritic,
+    ActorCriticCfg,
+    Linear,
+    gaussian_entropy,
+    gaussian_kl,
+    gaussian_log_prob,
+)
 
 
 def small_cfg(**changes: object) -> ActorCriticCfg:
@@ -112,6 +119,21 @@ def test_padding_of_inputs_stays_without_effect() -> None:
     assert isinstance(layer, nn.Linear) and layer.in_features == 16 and layer.weight.grad is not None
     assert not layer.weight[:, 11:].any() and not layer.weight.grad[:, 11:].any()
     assert math.isfinite(float(layer.weight.grad.norm())) and layer.weight.grad[:, :11].any()
+
+
+def test_linear_layers_have_the_gradients_of_torchs_own() -> None:
+    torch.manual_seed(0)
+    layer = Linear(5, 3).double()
+    x, weights = torch.randn(40, 5).double().requires_grad_(), torch.randn(40, 3).double()
+    inputs = [x, layer.weight, layer.bias]
+    expected = torch.autograd.grad((weights * nn.functional.linear(*inputs)).sum(), inputs)
+    for a, b in zip(torch.autograd.grad((weights * layer(x)).sum(), inputs), expected):
+        torch.testing.assert_close(a, b)
+    of_parameters = torch.autograd.grad(
+        (weights * layer(x.detach())).sum(), inputs[1:]
+    )  # a first layer's: none to its input
+    for a, b in zip(of_parameters, expected[1:]):
+        torch.testing.assert_close(a, b)
 
 
 def test_the_twin_in_bfloat16_has_the_numbers_and_gradients_of_autocast() -> None:
