@@ -112,7 +112,8 @@ class PPO:
     def __init__(
         self, policy: ActorCritic, cfg: PPOCfg, num_envs: int, compile_losses: bool = False, amp: bool = False
     ) -> None:
-        """amp: bfloat16 inside the towers, in the learner only; log-probabilities, KL and losses stay float32."""
+        """policy: on its device already, where its parameters become views of one tensor; amp: bfloat16 inside the towers, in
+        the learner only; log-probabilities, KL and losses stay float32."""
         self.policy = policy
         self.cfg = cfg
         # The learner's towers: autocast would cast every layer in every pass, where this is one kernel per gradient step.
