@@ -169,8 +169,9 @@ def defaults(words: Sequence[str]) -> TrainArgs:
         args.trainer.ppo = PPOCfg.recipe()
     if choose_simulator(asked.sim) == "mujoco":
         args.objects, args.num_envs, args.eval_envs = "primitives", 256, 64
-        if asked.preset == "default":  # few hands may learn to lift too high, and not to come down again
-            args.task = replace(args.task, reward="level")
+        if asked.preset == "default":  # few hands may find no grasp for long, or learn to lift too high and not to come down
+            more = replace(args.task.start, pregrasp_fraction=0.8)
+            args.task = replace(args.task, reward="level", start=more)
         # Where the policy's update is a third of the time coarse steps save little, and few hands learn less in them.
         args.physics = replace(args.physics, timestep=1 / 120, substeps=4, integrator="implicitfast")
         args.trainer.total_timesteps = 3_000_000

@@ -190,13 +190,17 @@ def test_physics_of_a_training(run: Run, tiny: Tuple[object, ...], tmp_path: Pat
     assert found["timestep"] == 1 / 60
 
 
-def test_the_reward_goes_with_the_simulator_and_the_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reward_and_starts_go_with_the_simulator_and_the_preset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py"])  # read when it is imported
     import train
 
-    assert train.defaults(["--sim", "mujoco"]).task.reward == "level"
-    assert train.defaults(["--sim", "mujoco_warp"]).task.reward == "default"
-    assert train.defaults(["--sim", "mujoco", "--preset", "recipe"]).task.reward == "recipe"
+    def found(*words: str) -> Tuple[str, float]:
+        task = train.defaults(words).task
+        return task.reward, task.start.pregrasp_fraction
+
+    assert found("--sim", "mujoco") == ("level", 0.8)
+    assert found("--sim", "mujoco_warp") == ("default", 0.5)
+    assert found("--sim", "mujoco", "--preset", "recipe") == ("recipe", 0.5)
 
 
 def test_fine_physics() -> None:
