@@ -169,9 +169,8 @@ def defaults(words: Sequence[str]) -> TrainArgs:
         args.trainer.ppo = PPOCfg.recipe()
     if choose_simulator(asked.sim) == "mujoco":
         args.objects, args.num_envs, args.eval_envs = "primitives", 256, 64
-        if (
-            asked.preset == "default"
-        ):  # few hands may find no grasp for long, or lift too high and never come down again
+        # Few hands may find no grasp for long, or learn to lift too high and never come down again.
+        if asked.preset == "default":
             more = replace(args.task.start, pregrasp_fraction=0.8)
             args.task = replace(args.task, reward="level", start=more)
         # Where the policy's update is a third of the time coarse steps save little, and few hands learn less in them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 import pytest
@@ -279,13 +279,22 @@ def test_clipping_equals_torch() -> None:
         assert float(mine.norm()) == pytest.approx(min(length, 1.0), rel=1e-5)
 
 
+def _no_cpp_compiler(error: Optional[BaseException]) -> bool:
+    """Whether it, or what caused it, is that this machine compiles no C++; what torch.compile itself objects to is not."""
+    while error is not None:
+        if type(error).__name__ in ("InvalidCxxCompiler", "CppCompileError"):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def test_compiled_update_equals_eager() -> None:
     cfg = PPOCfg(num_epochs=2, minibatch_size=64)
     eager, compiled, rollout = make_ppo(cfg), make_ppo(cfg, compile_losses=True), make_rollout()
     try:
         result = stats_of(compiled, rollout)
     except Exception as error:
-        if "compiler" not in str(error).lower() and "inductor" not in type(error).__module__:
+        if not _no_cpp_compiler(error):
             raise
         pytest.skip(f"no compiler works here: {str(error).splitlines()[0]}")
     expected = stats_of(eager, rollout)
