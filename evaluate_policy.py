@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.simulators.isaac_gym_preload import preload_from_argv
+from tasks.simulators.isaac_gym.preload import preload_from_argv
 
 preload_from_argv()  # Isaac Gym insists on being imported before torch
 
@@ -20,9 +20,8 @@ from torch import Tensor  # noqa: E402
 from typing_extensions import Annotated  # noqa: E402
 
 from ppo_grasp import ActorCritic, load_policy  # noqa: E402
-from ppo_grasp.policy_runner import PolicyRunner  # noqa: E402
-from tasks.build import choose_simulator, make_task  # noqa: E402
-from tasks.command_line import (  # noqa: E402
+from ppo_grasp.device.policy_runner import PolicyRunner  # noqa: E402
+from tasks.commands.arguments import (  # noqa: E402
     check_numbers,
     check_writable,
     checkpoint_path,
@@ -30,12 +29,13 @@ from tasks.command_line import (  # noqa: E402
     progress_bar,
     run,
 )
-from tasks.evaluation import Evaluation, evaluate  # noqa: E402
-from tasks.grasp import GraspTask  # noqa: E402
+from tasks.evaluation.measure import Evaluation, evaluate  # noqa: E402
+from tasks.evaluation.report import inference_speed, print_report  # noqa: E402
+from tasks.evaluation.settings import MeasuredIn, TrainingSettings, trained_with  # noqa: E402
+from tasks.grasp.build import choose_simulator, make_task  # noqa: E402
+from tasks.grasp.environment import GraspTask  # noqa: E402
 from tasks.hands import get_hand  # noqa: E402
 from tasks.objects import ObjectSet  # noqa: E402
-from tasks.report import inference_speed, print_report  # noqa: E402
-from tasks.settings import MeasuredIn, TrainingSettings, trained_with  # noqa: E402
 
 
 @dataclass
@@ -91,7 +91,7 @@ def main(args: EvaluateArgs) -> None:
     steps = f" in {physics.substeps} x {1e3 * physics.timestep:.3g} ms" if physics else ""
     print(f"evaluating {path} on {sim}{steps}, {count} episodes at a time", flush=True)
     if sim == "mujoco_warp" and physics:
-        from tasks.compile_kernels import compile_missing
+        from tasks.simulators.mujoco_warp.kernels import compile_missing
 
         compile_missing(objects, count, physics, hand)
     task = make_task(sim, objects, count, settings.grasp, hand, physics, evaluation=True, seed=args.seed)
@@ -156,7 +156,7 @@ def picture_failures(
     path: Path, policy: ActorCritic, found: Evaluation, objects: ObjectSet, settings: TrainingSettings
 ) -> None:
     """Plays the objects that failed most often anew on MuJoCo C and draws how that ends."""
-    from tasks.rendering import draw_failures
+    from tasks.viewing.rendering import draw_failures
 
     rates = {name: row["success_rate"] for name, row in found.per_object().items() if row["success_rate"] < 1}
     worst = sorted(rates, key=lambda name: rates[name])[:12]

@@ -11,12 +11,12 @@ import tyro
 from typing_extensions import Annotated
 
 from ppo_grasp import load_policy
-from tasks.command_line import check_numbers, check_writable, checkpoint_path, load_set, run
-from tasks.grasp import GraspTask
+from tasks.commands.arguments import check_numbers, check_writable, checkpoint_path, load_set, run
+from tasks.evaluation.settings import MeasuredIn, trained_with
+from tasks.grasp.environment import GraspTask
 from tasks.hands import get_hand
-from tasks.rendering import VIDEO_SUFFIXES, WatchedSimulator, has_display
-from tasks.settings import MeasuredIn, trained_with
-from tasks.watching import film, some_of, watch
+from tasks.viewing.rendering import VIDEO_SUFFIXES, WatchedSimulator, has_display
+from tasks.viewing.watching import film, some_of, watch
 
 IN_A_VIDEO = 5
 """Episodes of a video."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.open_gpu import open_gpu
-from tasks.simulators.isaac_gym_preload import preload_from_argv
+from tasks.commands.open_gpu import open_gpu
+from tasks.simulators.isaac_gym.preload import preload_from_argv
 
 preload_from_argv()  # Isaac Gym insists on being imported before torch
 open_gpu()
@@ -30,16 +30,16 @@ from ppo_grasp import (  # noqa: E402
     load_policy,
 )
 from ppo_grasp.actor_critic import ActorCriticCfg  # noqa: E402
+from ppo_grasp.device.policy_runner import PolicyRunner  # noqa: E402
 from ppo_grasp.metrics import FILE as METRICS  # noqa: E402
-from ppo_grasp.policy_runner import PolicyRunner  # noqa: E402
-from tasks.build import choose_simulator, make_task  # noqa: E402
-from tasks.command_line import check_numbers, check_writable, checkpoint_path, load_set, run  # noqa: E402
-from tasks.evaluation import evaluate  # noqa: E402
-from tasks.grasp import GraspCfg  # noqa: E402
+from tasks.commands.arguments import check_numbers, check_writable, checkpoint_path, load_set, run  # noqa: E402
+from tasks.evaluation.measure import evaluate  # noqa: E402
+from tasks.grasp.build import choose_simulator, make_task  # noqa: E402
+from tasks.grasp.environment import GraspCfg  # noqa: E402
+from tasks.grasp.observations import hidden_columns  # noqa: E402
 from tasks.hands import get_hand  # noqa: E402
 from tasks.objects import ObjectSet  # noqa: E402
-from tasks.observations import hidden_columns  # noqa: E402
-from tasks.simulators.scene import PhysicsCfg  # noqa: E402
+from tasks.simulators.mujoco.scene import PhysicsCfg  # noqa: E402
 
 Flat = tyro.conf.arg(name="")
 RUNS = Path("runs")
@@ -132,7 +132,7 @@ def main(args: TrainArgs) -> None:
 
 def compile_kernels(args: TrainArgs, objects: ObjectSet, eval_objects: ObjectSet) -> None:
     """What MuJoCo Warp will launch, ahead of time: on all cores, and with something to look at."""
-    from tasks.compile_kernels import compile_missing
+    from tasks.simulators.mujoco_warp.kernels import compile_missing
 
     if eval_objects is objects:
         compile_missing(objects, (args.num_envs, args.eval_envs), args.physics, args.hand)

@@ -41,15 +41,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from time_to_success import TRAIN, Row, analyse, joined, number, rows_from
 
 from ppo_grasp import load_policy
-from ppo_grasp.policy_runner import PolicyRunner
-from tasks.build import make_simulator
-from tasks.compile_kernels import compile_missing
-from tasks.evaluation import evaluate
-from tasks.grasp import EpisodeRecord, GraspTask
+from ppo_grasp.device.policy_runner import PolicyRunner
+from tasks.evaluation.measure import evaluate
+from tasks.evaluation.settings import trained_with
+from tasks.grasp.build import make_simulator
+from tasks.grasp.environment import EpisodeRecord, GraspTask
+from tasks.grasp.starts import StartCfg
 from tasks.hands import get_hand
 from tasks.objects import ObjectSet, load_objects
-from tasks.settings import trained_with
-from tasks.starts import StartCfg
+from tasks.simulators.mujoco_warp.kernels import compile_missing
 
 VARIANTS = {
     "base": "",

@@ -38,16 +38,16 @@ from physics_limit import KEPT, milliseconds
 from scaling import Column, used_gb
 
 from ppo_grasp import load_policy
-from ppo_grasp.graphs import CapturedFunction, side_stream
-from ppo_grasp.policy_runner import PolicyRunner
-from tasks.build import choose_simulator, make_task
-from tasks.compile_kernels import compile_missing
-from tasks.grasp import GraspCfg, GraspTask
+from ppo_grasp.device.graphs import CapturedFunction, side_stream
+from ppo_grasp.device.policy_runner import PolicyRunner
+from tasks.grasp.build import choose_simulator, make_task
+from tasks.grasp.environment import GraspCfg, GraspTask
 from tasks.objects import ObjectSet
 from tasks.objects.build import build
 from tasks.objects.geometry import convex_hull
 from tasks.objects.model import MAX_PARTS
-from tasks.simulators.scene import PhysicsCfg
+from tasks.simulators.mujoco.scene import PhysicsCfg
+from tasks.simulators.mujoco_warp.kernels import compile_missing
 
 SIDES, MASSES = ((0.08, 0.14), (0.045, 0.07), (0.035, 0.06)), (0.05, 0.3)
 """Ranges of an object's three sides, m, and of its mass, kg."""

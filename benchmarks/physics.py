@@ -18,11 +18,11 @@ import tyro
 import warp as wp
 
 from ppo_grasp import load_policy
-from ppo_grasp.policy_runner import PolicyRunner
-from tasks.build import make_task
-from tasks.evaluation import evaluate
+from ppo_grasp.device.policy_runner import PolicyRunner
+from tasks.evaluation.measure import evaluate
+from tasks.grasp.build import make_task
 from tasks.objects import load_objects
-from tasks.simulators.scene import PhysicsCfg
+from tasks.simulators.mujoco.scene import PhysicsCfg
 
 FORMER = "integrator=implicitfast,timestep=1/120,substeps=4"
 VARIANTS = (

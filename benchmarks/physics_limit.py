@@ -24,11 +24,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ppo_grasp import Trainer, TrainerCfg, load_policy
-from ppo_grasp.graphs import CapturedFunction, side_stream
+from ppo_grasp.device.graphs import CapturedFunction, side_stream
 from ppo_grasp.metrics import MetricsLogger
-from tasks.build import make_task
+from tasks.grasp.build import make_task
 from tasks.objects import load_objects
-from tasks.simulators.scene import PhysicsCfg
+from tasks.simulators.mujoco.scene import PhysicsCfg
 
 KEPT = ("qpos", "qvel", "ctrl", "qacc_warmstart", "time")
 """What the next sub-step depends on."""

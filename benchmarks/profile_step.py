@@ -20,9 +20,9 @@ import tyro
 from torch.profiler import ProfilerActivity, profile
 
 from ppo_grasp import Trainer, TrainerCfg, load_policy
-from ppo_grasp.graphs import side_stream
+from ppo_grasp.device.graphs import side_stream
 from ppo_grasp.metrics import MetricsLogger
-from tasks.build import make_task
+from tasks.grasp.build import make_task
 from tasks.objects import load_objects
 
 TORCH = ("at::", "at_cuda", "triton_", "gemm", "nvjet", "cublas", "cutlass", "Memcpy", "Memset")

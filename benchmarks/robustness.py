@@ -22,14 +22,14 @@ from torch import Tensor
 
 from ppo_grasp import load_policy
 from ppo_grasp.actor_critic import ActorCritic
-from ppo_grasp.policy_runner import PolicyRunner
-from tasks.build import make_task
-from tasks.evaluation import evaluate
-from tasks.grasp import GraspCfg
+from ppo_grasp.device.policy_runner import PolicyRunner
+from tasks.evaluation.measure import evaluate
+from tasks.evaluation.settings import trained_with
+from tasks.grasp.build import make_task
+from tasks.grasp.environment import GraspCfg
+from tasks.grasp.observations import SLICES
 from tasks.objects import ObjectSet, load_objects
-from tasks.observations import SLICES
-from tasks.settings import trained_with
-from tasks.simulators.scene import PhysicsCfg
+from tasks.simulators.mujoco.scene import PhysicsCfg
 
 Policy = Callable[[Tensor], Tensor]
 

@@ -40,9 +40,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from time_to_success import joined, rows_from, train
 
 from ppo_grasp import Trainer, TrainerCfg, load_policy
-from tasks.build import make_task
+from tasks.grasp.build import make_task
 from tasks.objects import load_objects
-from tasks.simulators.scene import PhysicsCfg
+from tasks.simulators.mujoco.scene import PhysicsCfg
 
 NEVER = 10**15
 REFERENCE_ENVS = 4096

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ppo_grasp.actor_critic import ActorCritic, gaussian_entropy, gaussian_kl, gaussian_log_prob
-from ppo_grasp.adam import Adam, Flat
-from ppo_grasp.graphs import Aside
+from ppo_grasp.device.adam import Adam, Flat
+from ppo_grasp.device.graphs import Aside
+from ppo_grasp.device.precision import tf32
+from ppo_grasp.device.ranges import named_range
 from ppo_grasp.normalizer import RunningNormalizer
-from ppo_grasp.precision import tf32
-from ppo_grasp.ranges import named_range
 from ppo_grasp.rollout import RolloutBuffer, bootstrap_time_limits, discounted_sums, gae
 from ppo_grasp.surrogate import clipped_surrogate
 

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from ppo_grasp.actor_critic import ActorCritic, ActorCriticCfg
 from ppo_grasp.checkpoint import BEST, LAST, CheckpointError, load_checkpoint, save_checkpoint
-from ppo_grasp.graphs import CapturedFunction, side_stream
+from ppo_grasp.device.graphs import CapturedFunction, side_stream
+from ppo_grasp.device.precision import tf32
+from ppo_grasp.device.ranges import mark_ranges, named_range
 from ppo_grasp.metrics import CHARTS, COUNTERS, LOSSES, MetricsLogger, process_age
 from ppo_grasp.ppo import PPO, PPOCfg
-from ppo_grasp.precision import tf32
-from ppo_grasp.ranges import mark_ranges, named_range
 from ppo_grasp.rollout import RolloutBuffer
 from ppo_grasp.vec_task import VecTask
 
@@ -46,7 +46,7 @@ class TrainerCfg:
     amp: bool = True
     """Whether the learner's networks run in bfloat16, on GPUs that have it."""
     profile: bool = False
-    """Whether to mark what training is doing as NVTX ranges for Nsight Systems: see `ppo_grasp.ranges`."""
+    """Whether to mark what training is doing as NVTX ranges for Nsight Systems: see `ppo_grasp.device.ranges`."""
     ppo: PPOCfg = field(default_factory=PPOCfg)
     """The algorithm."""
     network: ActorCriticCfg = field(default_factory=ActorCriticCfg)

@@ -1,4 +1,4 @@
-"""What the tests of the commands share."""
+"""Lets tests import what they share from support/, and runs commands for them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, Callable, Iterator, NamedTuple, Tuple
 
 import pytest
 import torch
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 from ppo_grasp import ActorCritic, save_policy
 from ppo_grasp.actor_critic import ActorCriticCfg

@@ -68,7 +68,7 @@ def main() -> int:
     names = []
     for package in ("ppo_grasp", "tasks"):
         for path in sorted((ROOT / package).rglob("*.py")):
-            newer = path.parent.name == "simulators" and path.name.startswith("mujoco")
+            newer = path.parent.name in ("mujoco", "mujoco_warp")
             if not newer and path.name != "decompose.py":
                 names.append(".".join(path.relative_to(ROOT).with_suffix("").parts))
     found = [text for text in map(problem, names) if text]

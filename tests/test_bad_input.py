@@ -12,8 +12,9 @@ from typing import Any, Callable, Sequence, Tuple
 import pytest
 import torch
 
-from tasks import command_line, rendering
-from tasks.command_line import sentence
+from tasks.commands import arguments as command_line
+from tasks.commands.arguments import sentence
+from tasks.viewing import rendering
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ("train.py", "evaluate_policy.py", "play.py")

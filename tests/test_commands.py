@@ -17,11 +17,12 @@ import torch
 import trimesh
 
 from ppo_grasp import load_policy
-from tasks import command_line, rendering
-from tasks.command_line import INTERRUPTED, checkpoint_path
-from tasks.grasp import GraspCfg
-from tasks.rendering import RenderingError, WorldRenderer
-from tasks.simulators.scene import PhysicsCfg
+from tasks.commands import arguments as command_line
+from tasks.commands.arguments import INTERRUPTED, checkpoint_path
+from tasks.grasp.environment import GraspCfg
+from tasks.simulators.mujoco.scene import PhysicsCfg
+from tasks.viewing import rendering
+from tasks.viewing.rendering import RenderingError, WorldRenderer
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_GPU = not torch.cuda.is_available()
@@ -131,8 +132,9 @@ def test_kernels_are_compiled_before_the_simulators_are_built(
     run: Run, tiny: Tuple[object, ...], monkeypatch: pytest.MonkeyPatch, other: bool
 ) -> None:
     pytest.importorskip("mujoco_warp", reason="needs MuJoCo Warp")
-    from tasks import build, compile_kernels
+    from tasks.grasp import build
     from tasks.simulators.errors import SimulatorError
+    from tasks.simulators.mujoco_warp import kernels as compile_kernels
 
     asked: List[Tuple[Any, ...]] = []
 
@@ -161,7 +163,7 @@ def test_evaluation_and_play_take_fine_physics_unless_told(
     expected: Any,
 ) -> None:
     """What plays has the control rate of the training, in steps four times finer, or in its own."""
-    from tasks.simulators.mujoco import MujocoSimulator
+    from tasks.simulators.mujoco.simulator import MujocoSimulator
 
     trained = PhysicsCfg(substeps=3)
     expected = replace(expected, substeps=12) if physics == "fine" else expected
@@ -299,7 +301,7 @@ def test_triton_loads_after_a_picture() -> None:
     """It and a software renderer bring an LLVM each; the second one to be loaded may crash, and with it the process."""
     words = """
 import mujoco
-from tasks.rendering import WorldRenderer
+from tasks.viewing.rendering import WorldRenderer
 WorldRenderer(mujoco.MjModel.from_xml_string("<mujoco/>"))
 import triton
 """
@@ -413,7 +415,7 @@ def test_the_newest_shipped_policy_is_the_default(
 
 
 def test_settings_survive_a_checkpoint() -> None:
-    from tasks.settings import TrainingSettings
+    from tasks.evaluation.settings import TrainingSettings
 
     cfg = GraspCfg(
         reward="recipe",

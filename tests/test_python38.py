@@ -44,7 +44,7 @@ def sources() -> List[Path]:
         *ROOT.glob("tasks/**/*.py"),
         *ROOT.glob("tests/**/*.py"),
     ]
-    return sorted(path for path in found if not (path.parent.name == "simulators" and path.name.startswith("mujoco")))
+    return sorted(path for path in found if path.parent.name not in ("mujoco", "mujoco_warp"))
 
 
 def evaluated(tree: ast.AST) -> Iterator[ast.AST]:

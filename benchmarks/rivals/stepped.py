@@ -8,7 +8,7 @@ from typing import NamedTuple, Tuple
 import torch
 from torch import Tensor
 
-from ppo_grasp.graphs import CapturedFunction
+from ppo_grasp.device.graphs import CapturedFunction
 from ppo_grasp.vec_task import Step, VecTask
 
 

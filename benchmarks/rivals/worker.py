@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict
 import torch
 from torch import Tensor
 
-from ppo_grasp.graphs import side_stream
+from ppo_grasp.device.graphs import side_stream
 from ppo_grasp.vec_task import VecTask
 from rivals import ENGINES
 from rivals.meter import Finished, Meter
@@ -34,7 +34,7 @@ def make_task(job: Job, device: torch.device) -> VecTask:
     """What is trained on."""
     if job.sim == "none":
         return SyntheticTask(job.settings.num_envs, device)
-    from tasks import build
+    from tasks.grasp import build
     from tasks.objects import load_objects
 
     return build.make_task(job.sim, load_objects(job.objects), job.settings.num_envs, seed=job.settings.seed)
@@ -42,8 +42,8 @@ def make_task(job: Job, device: torch.device) -> VecTask:
 
 def make_evaluation(job: Job) -> Callable[[Callable[[Tensor], Tensor]], Dict[str, Any]]:
     """Success of a deterministic policy from the evaluation start, on worlds of its own."""
-    from tasks import build
-    from tasks.evaluation import evaluate
+    from tasks.evaluation.measure import evaluate
+    from tasks.grasp import build
     from tasks.objects import load_objects
 
     task = build.make_task(job.sim, load_objects(job.objects), job.eval_episodes, evaluation=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Dict
 
-from .shadow_hand import SHADOW_HAND
+from .shadow import SHADOW_HAND
 from .spec import FINGERTIPS, HandSpec
 
 __all__ = ["FINGERTIPS", "HANDS", "SHADOW_HAND", "HandSpec", "get_hand"]

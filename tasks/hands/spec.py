@@ -53,5 +53,15 @@ class HandSpec:
 
     @property
     def drives(self) -> Tuple[str, ...]:
-        """The 24 driven joints in the order of actions, targets and observations."""
+        """The D driven joints in the order of actions, targets and observations: the base's 6, then the fingers'."""
         return self.base_joints + self.finger_joints
+
+    @property
+    def num_drives(self) -> int:
+        """D"""
+        return len(self.base_joints) + len(self.finger_joints)
+
+    @property
+    def num_fingertips(self) -> int:
+        """F"""
+        return len(self.fingertip_sites)

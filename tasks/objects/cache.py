@@ -24,7 +24,7 @@ def entry(key: bytes) -> Path:
 
 def makers() -> bytes:
     """For keys of generated objects: the code that generates them, and the versions of what it computes with."""
-    sources = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    sources = [path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py"))]
     versions = [version(name) for name in ("numpy", "scipy", "trimesh")]
     return b"\0".join([*sources, " ".join(versions).encode()])
 

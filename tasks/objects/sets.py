@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tasks.objects import cache
-from tasks.objects.generate import FAMILIES, generate, generate_one
 from tasks.objects.geometry import convex_hull, hull_faces
-from tasks.objects.meshes import Progress, load_directory
+from tasks.objects.meshes.load import Progress, load_directory
 from tasks.objects.model import ObjectError, ObjectModel
 from tasks.objects.poses import narrow_sides
+from tasks.objects.shapes.generate import FAMILIES, generate, generate_one
 
 FAR = 1e3
 """m, the offset of padded faces."""

@@ -14,9 +14,9 @@ import torch
 from rich.console import Console
 
 from ppo_grasp import ActorCritic, ActorCriticCfg, save_policy
-from tasks.grasp import EpisodeRecord
+from tasks.grasp.environment import EpisodeRecord
+from tasks.grasp.starts import StartCfg
 from tasks.objects import load_objects
-from tasks.starts import StartCfg
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
@@ -33,7 +33,7 @@ def a_run(variant: str, seed: int, held: Optional[float], **more: Any) -> Dict[s
 def test_every_variant_is_a_command_line_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py"])
     import train
-    from tasks.command_line import parse
+    from tasks.commands.arguments import parse
 
     found = ablations.trainings(replace(ablations.Args(), objects="mixed", options="--profile"), Path("runs/x"))
     assert len({run["run_dir"] for run in found}) == len(found) == 3 * len(ablations.VARIANTS)

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from ppo_grasp import ActorCritic, ActorCriticCfg
+from tasks.grasp.observations import NUM_OBS, SLICES
 from tasks.objects import load_objects
-from tasks.observations import NUM_OBS, SLICES
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")

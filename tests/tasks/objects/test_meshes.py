@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from tasks.objects import MAX_PARTS, ObjectError, load_objects, meshes
+from tasks.objects import MAX_PARTS, ObjectError, load_objects
 from tasks.objects.__main__ import main
+from tasks.objects.meshes.load import load as meshes
 
 
 @pytest.fixture(autouse=True)

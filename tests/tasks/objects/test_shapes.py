@@ -10,12 +10,12 @@ import trimesh
 
 from tasks.objects import MAX_HULL_VERTICES, MAX_PARTS, OBJECT_SETS, ObjectError, ObjectModel, distance, load_objects
 from tasks.objects.build import MASS_RANGE, build, merged_parts
-from tasks.objects.generate import FAMILIES, LONGEST, generate, generate_one
 from tasks.objects.geometry import convex_hull, hull_faces, mass_properties, reduce_hull
 from tasks.objects.picture import rotation
 from tasks.objects.poses import MAX_POSES, face_probabilities
 from tasks.objects.sets import HOLDOUT_KINDS, TRAINING_KINDS
-from tasks.objects.shapes import ball_points, box_points
+from tasks.objects.shapes.generate import FAMILIES, LONGEST, generate, generate_one
+from tasks.objects.shapes.simple import ball_points, box_points
 
 SETS = {name: load_objects(name) for name in OBJECT_SETS}
 

@@ -1,4 +1,4 @@
-"""Lets the tests of simulators import what they share, and puts the double of Isaac Gym in its place."""
+"""Puts the double of Isaac Gym in its place."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Iterator
 
 import pytest
 
-HERE = Path(__file__).parent
-DOUBLE = HERE.parents[1] / "isaac_double"
-sys.path.insert(0, str(HERE))
+DOUBLE = Path(__file__).resolve().parents[2] / "isaac_double"
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Measuring a policy, and reporting what was measured."""

@@ -1,0 +1,109 @@
+"""Honest measurement: deterministic episodes from the evaluation start, counted once each, with intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+import torch
+
+from tasks.grasp.environment import EpisodeRecord, GraspTask
+
+LIFTED = 0.03
+"""m of rise that make a grasp a lift."""
+
+
+def wilson(successes: int, trials: int, z: float = 1.96) -> Tuple[float, float]:
+    """95 % interval of a proportion (Wilson 1927); (0, 1) without trials."""
+    if trials == 0:
+        return 0.0, 1.0
+    p, n = successes / trials, trials
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+@dataclass
+class Evaluation:
+    """Episodes and what became of them, (E,) each on the CPU."""
+
+    episodes: EpisodeRecord
+    object_names: Tuple[str, ...]
+
+    @property
+    def num_episodes(self) -> int:
+        return len(self.episodes.held)
+
+    def failures(self) -> Dict[str, int]:
+        """How many episodes failed, by how far they came; each in the first class that fits."""
+        e, left = self.episodes, ~self.episodes.held
+        classes = {
+            "off_table": e.dropped,
+            "never_touched": ~e.touched,
+            "touched_not_lifted": e.max_rise < LIFTED,
+            "lifted_and_lost": e.final_rise < LIFTED,
+            "lifted_not_held": torch.ones_like(left),
+        }
+        result = {}
+        for name, fits in classes.items():
+            result[name] = int((left & fits).sum())
+            left = left & ~fits
+        return result
+
+    def per_object(self) -> Dict[str, Dict[str, float]]:
+        """Name -> episodes, success_rate, ever_success_rate; objects that were met, in the set's order."""
+        result = {}
+        for index, name in enumerate(self.object_names):
+            mine = self.episodes.object_id == index
+            count = int(mine.sum())
+            if count:
+                result[name] = {
+                    "episodes": count,
+                    "success_rate": float(self.episodes.held[mine].float().mean()),
+                    "ever_success_rate": float(self.episodes.ever[mine].float().mean()),
+                }
+        return result
+
+    def summary(self) -> Dict[str, Any]:
+        """The figures, as `evaluate_policy.py --json` writes them."""
+        e, n = self.episodes, self.num_episodes
+        held, ever = int(e.held.sum()), int(e.ever.sum())
+        steady = e.force_std[e.held]
+        return {
+            "success_rate": held / n,
+            "success_ci95": list(wilson(held, n)),
+            "ever_success_rate": ever / n,
+            "ever_success_ci95": list(wilson(ever, n)),
+            "average_lift_height_m": float(e.final_rise.mean()),
+            "contact_force_std_n": float(steady.mean()) if len(steady) else 0.0,
+            "num_episodes": n,
+            "failures": self.failures(),
+            "per_object": self.per_object(),
+        }
+
+
+def evaluate(
+    task: GraspTask,
+    run_episode: Callable[[], None],
+    num_episodes: int,
+    progress: Optional[Callable[[int, int, float], None]] = None,
+) -> Evaluation:
+    """Plays rounds of one episode per world until there are num_episodes.
+
+    task: made with `evaluation=True`.  run_episode: resets the task and plays `task.cfg.episode_steps` steps.
+    progress: called with episodes done, episodes wanted and the success rate so far.
+    """
+    rounds: List[EpisodeRecord] = []
+    done = wins = 0
+    while done < num_episodes:
+        run_episode()
+        keep = min(task.num_envs, num_episodes - done)
+        rounds.append(
+            EpisodeRecord(**{f.name: getattr(task.record, f.name)[:keep].clone().cpu() for f in fields(EpisodeRecord)})
+        )
+        done += keep
+        wins += int(rounds[-1].held.sum())
+        if progress is not None:
+            progress(done, num_episodes, wins / done)
+    joined = {f.name: torch.cat([getattr(r, f.name) for r in rounds]) for f in fields(EpisodeRecord)}
+    return Evaluation(EpisodeRecord(**joined), tuple(o.name for o in task.objects.objects))

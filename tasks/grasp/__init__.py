@@ -1,0 +1,1 @@
+"""The grasping task: what a step does, what it pays, and where episodes start."""

@@ -1,0 +1,1 @@
+"""Objects from mesh files: reading, checking and cutting into convex parts."""

@@ -1,0 +1,1 @@
+"""Procedural shapes: simple solids, compounds, everyday things, and sets drawn from them."""

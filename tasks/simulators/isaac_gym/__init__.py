@@ -1,0 +1,1 @@
+"""Isaac Gym Preview 4."""

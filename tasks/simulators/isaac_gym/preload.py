@@ -1,0 +1,96 @@
+"""Loads Isaac Gym before torch, as it demands.  Imports nothing but the standard library until it is asked to.
+
+Isaac Gym refuses to load in a process that has torch already, so a command that may need it begins with
+
+    from tasks.simulators.isaac_gym.preload import preload_from_argv
+
+    preload_from_argv()
+
+above all other imports.  The calls do nothing unless `--sim isaac_gym` is on the command line.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from types import ModuleType
+from typing import List, Optional
+
+from tasks.simulators.errors import SimulatorError
+
+DOC = "docs/isaac_gym.md"
+
+
+def preload() -> ModuleType:
+    """`isaacgym.gymapi`, imported before torch.  SimulatorError says in one line why it cannot be had."""
+    loaded = sys.modules.get("isaacgym.gymapi")
+    if loaded is not None:
+        return loaded
+    if "torch" in sys.modules:
+        raise SimulatorError(
+            "torch was imported before isaacgym, which Isaac Gym refuses: call "
+            "tasks.simulators.isaac_gym.preload.preload() before anything that imports torch"
+        )
+    try:
+        from isaacgym import gymapi
+    except Exception as cause:
+        raise SimulatorError(explain(cause)) from cause
+    return gymapi
+
+
+def load_gymtorch() -> ModuleType:
+    """`isaacgym.gymtorch`, which compiles itself when it is first used; needs `preload` before it."""
+    preload()
+    try:
+        from isaacgym import gymtorch
+    except Exception as cause:
+        raise SimulatorError(explain(cause)) from cause
+    return gymtorch
+
+
+def preload_from_argv(argv: Optional[List[str]] = None) -> None:
+    """Preloads if the command line asks for Isaac Gym; ends the command with `error: ...` and status 2 if it cannot."""
+    words = sys.argv[1:] if argv is None else argv
+    asked = "--sim=isaac_gym" in words or any(
+        first == "--sim" and second in ("isaac_gym", "isaac-gym") for first, second in zip(words, words[1:])
+    )
+    if not asked:
+        return
+    try:
+        preload()
+    except SimulatorError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def explain(cause: BaseException) -> str:
+    """What an exception while Isaac Gym is imported means and what to do, in one line."""
+    text = " ".join(str(cause).split())
+    python = ".".join(map(str, sys.version_info[:2]))
+    if "No gym module found" in text or (isinstance(cause, ModuleNotFoundError) and sys.version_info[:2] != (3, 8)):
+        return (
+            f"Isaac Gym has no build for Python {python}: make an environment with Python 3.8, the only version that both "
+            f"Isaac Gym and this program run on ({DOC})"
+        )
+    if isinstance(cause, ModuleNotFoundError) and cause.name in ("isaacgym", "isaacgym.gymapi"):
+        return (
+            f"Isaac Gym is not installed for {sys.executable}: download Isaac Gym Preview 4 from NVIDIA and run "
+            f"`pip install -e isaacgym/python` ({DOC})"
+        )
+    if "PyTorch was imported before isaacgym" in text:
+        return "torch was imported before isaacgym, which Isaac Gym refuses: import order is wrong in this command"
+    if "libpython" in text:
+        return (
+            f"Isaac Gym does not find its Python library ({text}): before starting Python, "
+            'export LD_LIBRARY_PATH="$CONDA_PREFIX/lib:$LD_LIBRARY_PATH", or apt install libpython3.8'
+        )
+    if "GLIBCXX" in text:
+        return f"Isaac Gym finds a C++ library that is too old ({text}): put that of conda first on LD_LIBRARY_PATH ({DOC})"
+    if "ninja" in text.lower() or "C++ compiler" in text or "gymtorch" in text:
+        return (
+            f"gymtorch, which Isaac Gym compiles when it is first used, did not build ({text}): it needs ninja and a C++ "
+            f"compiler on PATH, and an editable install (`pip install -e`) of isaacgym ({DOC})"
+        )
+    if platform.system() != "Linux":
+        return f"Isaac Gym runs on Linux only, this is {platform.system()} ({text})"
+    return f"Isaac Gym did not load: {type(cause).__name__}: {text} ({DOC})"

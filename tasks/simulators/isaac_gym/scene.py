@@ -1,0 +1,392 @@
+"""Builds the worlds in Isaac Gym: simulation, ground, assets, one hand and one object a world, and where their rows are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+import mujoco
+import numpy as np
+import torch
+from torch import Tensor
+
+from tasks.hands.spec import HandSpec
+from tasks.objects import ObjectSet
+from tasks.simulators.contract import NUM_DRIVES, TABLE_HEIGHT, Simulator
+from tasks.simulators.errors import SimulatorError
+from tasks.simulators.isaac_gym.assets import Drives, default_cache, write_hand, write_object
+
+OBJECT_START = (0.0, 0.0, 0.6)
+"""m, where objects are made in Isaac Gym's coordinates of their world."""
+HAND_FILTER = 1
+"""Collision bits of the hand: shapes that share a bit do not meet, so it never touches itself, as in its MJCF."""
+OBJECT_FILTER = 0
+
+
+@dataclass(frozen=True)
+class IsaacGymCfg:
+    """PhysX's settings, the published recipe's where it says one, and what is fixed when the worlds are built."""
+
+    sim_dt: float = 1 / 60
+    """Seconds that one call of `simulate` advances, in `substeps` equal parts."""
+    substeps: int = 2
+    position_iterations: int = 8
+    velocity_iterations: int = 0
+    contact_offset: float = 0.002
+    """m, distance at which contacts are made."""
+    rest_offset: float = 0.0
+    """m, distance at which things rest."""
+    bounce_threshold: float = 0.2
+    """m/s, slower impacts do not bounce."""
+    max_depenetration: float = 1000.0
+    """m/s"""
+    friction_offset_threshold: float = 0.04
+    friction_correlation_distance: float = 0.025
+    max_contact_pairs: int = 8 * 1024 * 1024
+    """Of all worlds together; raise it where stderr says that interactions were missed."""
+    buffer_multiplier: float = 5.0
+    """Raise it where stderr says that a buffer of PhysX is too small."""
+    num_threads: int = 4
+    env_spacing: float = 1.0
+    """m, half the side of one world's square."""
+    friction: Tuple[float, float] = (0.5, 1.2)
+    """Sliding friction of objects that have none of their own is drawn once a world from this range; the hand's shapes in
+    that world get the same, as PhysX averages the two."""
+    friction_levels: int = 64
+    """Different values drawn: each is a material of PhysX, which has room for 64,000."""
+    table_friction: float = 1.0
+    mass_scale: float = 2.0
+    """Mass and inertia of each world's object are scaled once, by a factor between 1 / this and this; 1 is none."""
+    coupling: str = "tendon"
+    """How the distal joints follow: "tendon" (fixed tendons of the MJCF) or "drive" (a position drive towards the angle of
+    the joint that they follow; the joint feels nothing of it)."""
+    tendon_stiffness: float = 10.0
+    """N m/rad beyond the tendon's range.  PhysX integrates it explicitly, so that more may shake."""
+    tendon_damping: float = 0.05
+    """N m s/rad"""
+    max_speed: float = 200.0
+    """m/s or rad/s: a joint or object that is faster has diverged."""
+    cache: Optional[Path] = None
+    """Folder of generated assets; else ~/.cache/ppo_grasp/isaac_gym."""
+    audit: bool = True
+    """Compare what Isaac Gym made of the assets with the MJCF, and simulate a second of tests, before anything else."""
+
+
+@dataclass
+class Rows:
+    """Where each world's things are in Isaac Gym's flat tensors."""
+
+    hand: Tensor
+    """(N,) int32 actor number in the simulation, and of the object in `object`."""
+    object: Tensor
+    dofs: Tensor
+    """(N, J) int64 rows of the joints, in the order of `Drives.names`."""
+    links: Tensor
+    """(N, 6) int64 rows of the palm's link and the five fingertips'."""
+
+
+@dataclass
+class IsaacScene:
+    """What was built."""
+
+    sim: Any
+    envs: List[Any]
+    hand_handles: List[int]
+    object_handles: List[int]
+    hand_asset: Any
+    object_assets: Dict[int, Any]
+    rows: Rows
+    object_ids: List[int]
+    friction: np.ndarray
+    """(N,) and in `mass_scale` (N,)."""
+    mass_scale: np.ndarray
+    link_com: np.ndarray
+    """(6, 3) m, centres of mass of palm and fingertips in their links, as Isaac Gym tells."""
+    origins: np.ndarray
+    """(N, 3) m, of each world in the simulation."""
+    object_start: np.ndarray
+    """(3,) m"""
+    dof_names: Tuple[str, ...]
+    """In Isaac Gym's order."""
+    drive_properties: np.ndarray
+    """What the joints of every hand were told, in Isaac Gym's order."""
+
+
+class IsaacWorlds(Simulator):
+    """What its scene and its audit know of the simulator on Isaac Gym."""
+
+    cfg: IsaacGymCfg
+    hand: HandSpec
+    objects: ObjectSet
+    gpu_pipeline: bool
+    model: mujoco.MjModel
+    """The hand alone, compiled by MuJoCo."""
+    drives: Drives
+    gym: Any
+    sim: Any
+    scene: IsaacScene
+    frame: str
+    """Whether Isaac Gym's positions are "local", relative to their own world, or "global"."""
+    kinematics: Callable[[Tensor], Tuple[Tensor, Tensor]]
+    """See `hand_kinematics`."""
+
+    def joint_angles(self) -> Tensor:
+        """(N, J) all joints as of the last step, the driven ones and then the coupled ones, which `state` does not show."""
+        raise NotImplementedError
+
+
+def build(gym: Any, api: Any, owner: IsaacWorlds, object_ids: Sequence[int], seed: int) -> IsaacScene:
+    """Everything up to and with `prepare_sim`.  Raises SimulatorError with the step that Isaac Gym refused."""
+    cfg, hand = owner.cfg, owner.hand
+    cache = cfg.cache or default_cache()
+    random = np.random.default_rng(seed)
+    friction, mass_scale = draw_properties(owner, object_ids, random)
+
+    sim = _create_sim(gym, api, owner)
+    hand_asset = _load(gym, sim, write_hand(owner.model, cache), hand_options(api))
+    _set_tendons(gym, hand_asset, cfg)
+    dof_names = tuple(gym.get_asset_dof_names(hand_asset))
+    body_names = list(gym.get_asset_rigid_body_names(hand_asset))
+    links = (hand.palm_body, *hand.fingertip_bodies)
+    missing = sorted(set(owner.drives.names).symmetric_difference(dof_names)) + sorted(set(links) - set(body_names))
+    if missing:
+        raise SimulatorError(
+            f"Isaac Gym read the hand differently: joints or links that are not on both sides: {missing}"
+        )
+    properties = drive_properties(gym.get_asset_dof_properties(hand_asset), dof_names, owner.drives, hand, cfg, api)
+    objects = {
+        i: _load(gym, sim, write_object(owner.objects.objects[i], cache), object_options(api))
+        for i in sorted(set(object_ids))
+    }
+
+    envs, hands, things, origins = [], [], [], []
+    num_per_row = max(1, math.isqrt(owner.num_envs))
+    corner = cfg.env_spacing
+    for i in range(owner.num_envs):
+        env = gym.create_env(sim, api.Vec3(-corner, -corner, 0.0), api.Vec3(corner, corner, corner), num_per_row)
+        asset = objects[object_ids[i]]
+        bodies = gym.get_asset_rigid_body_count(hand_asset) + gym.get_asset_rigid_body_count(asset)
+        shapes = gym.get_asset_rigid_shape_count(hand_asset) + gym.get_asset_rigid_shape_count(asset)
+        _check(gym.begin_aggregate(env, bodies, shapes, True), "begin an aggregate")
+        hand_actor = _actor(gym, api, env, hand_asset, (0.0, 0.0, -TABLE_HEIGHT), "hand", i, HAND_FILTER)
+        thing = _actor(gym, api, env, asset, OBJECT_START, "object", i, OBJECT_FILTER)
+        _check(gym.end_aggregate(env), "end an aggregate")
+        _check(gym.set_actor_dof_properties(env, hand_actor, properties), "take the hand's drives")
+        for actor in (hand_actor, thing):
+            _set_friction(gym, env, actor, float(friction[i]), cfg)
+        if mass_scale[i] != 1.0:
+            _scale_mass(gym, api, env, thing, float(mass_scale[i]))
+        origin = gym.get_env_origin(env)
+        origins.append((origin.x, origin.y, origin.z))
+        envs.append(env)
+        hands.append(hand_actor)
+        things.append(thing)
+
+    told = gym.get_actor_rigid_body_properties(envs[0], hands[0])
+    com = [told[body_names.index(name)].com for name in links]
+    rows = _find_rows(gym, api, envs, hands, things, hand_asset, owner.drives.names, links)
+    _check(gym.prepare_sim(sim), "prepare the simulation")
+    return IsaacScene(
+        sim=sim,
+        envs=envs,
+        hand_handles=hands,
+        object_handles=things,
+        hand_asset=hand_asset,
+        object_assets=objects,
+        rows=rows,
+        object_ids=list(object_ids),
+        friction=friction,
+        mass_scale=mass_scale,
+        link_com=np.array([(c.x, c.y, c.z) for c in com]),
+        origins=np.array(origins),
+        object_start=np.array(OBJECT_START),
+        dof_names=dof_names,
+        drive_properties=properties,
+    )
+
+
+def draw_properties(
+    owner: IsaacWorlds, object_ids: Sequence[int], random: np.random.Generator
+) -> Tuple[np.ndarray, np.ndarray]:
+    """(friction (N,), mass factor (N,)); friction has few distinct values, as PhysX has room for 64,000 materials."""
+    cfg, count = owner.cfg, len(object_ids)
+    low, high = cfg.friction
+    levels = np.linspace(low, high, max(1, cfg.friction_levels))
+    drawn = levels[random.integers(len(levels), size=count)]
+    own = [owner.objects.objects[i].friction for i in object_ids]
+    friction = np.array([value if known is None else float(known) for value, known in zip(drawn, own)])
+    return friction, cfg.mass_scale ** random.uniform(-1.0, 1.0, size=count)
+
+
+def _create_sim(gym: Any, api: Any, owner: IsaacWorlds) -> Any:
+    cfg = owner.cfg
+    params = api.SimParams()
+    params.dt, params.substeps = cfg.sim_dt, cfg.substeps
+    params.up_axis, params.gravity = api.UP_AXIS_Z, api.Vec3(0.0, 0.0, -9.81)
+    params.use_gpu_pipeline = owner.gpu_pipeline
+    physx = params.physx
+    physx.use_gpu = owner.gpu_pipeline
+    physx.solver_type = 1  # TGS
+    physx.num_position_iterations, physx.num_velocity_iterations = cfg.position_iterations, cfg.velocity_iterations
+    physx.contact_offset, physx.rest_offset = cfg.contact_offset, cfg.rest_offset
+    physx.bounce_threshold_velocity = cfg.bounce_threshold
+    physx.max_depenetration_velocity = cfg.max_depenetration
+    physx.friction_offset_threshold = cfg.friction_offset_threshold
+    physx.friction_correlation_distance = cfg.friction_correlation_distance
+    physx.max_gpu_contact_pairs = cfg.max_contact_pairs
+    physx.default_buffer_size_multiplier = cfg.buffer_multiplier
+    physx.num_threads = physx.num_subscenes = cfg.num_threads
+    physx.contact_collection = api.ContactCollection.CC_LAST_SUBSTEP  # the recipe's 0 would leave contact forces zero
+    gpu = (owner.device.index or 0) if owner.device.type == "cuda" else 0
+    sim = gym.create_sim(gpu, -1, api.SIM_PHYSX, params)
+    if sim is None:
+        raise SimulatorError("Isaac Gym could not create a simulation; its reason is on stderr above")
+    plane = api.PlaneParams()
+    plane.normal, plane.distance = api.Vec3(0.0, 0.0, 1.0), 0.0
+    plane.static_friction = plane.dynamic_friction = cfg.table_friction
+    plane.restitution = 0.0
+    gym.add_ground(sim, plane)
+    return sim
+
+
+def hand_options(api: Any) -> Any:
+    """Every option is set, as sources differ on the defaults."""
+    options = _common_options(api)
+    options.fix_base_link = True
+    options.disable_gravity = True  # the MJCF compensates gravity of all its bodies
+    options.use_physx_armature = True
+    options.default_dof_drive_mode = int(api.DOF_MODE_NONE)
+    return options
+
+
+def object_options(api: Any) -> Any:
+    """A free body whose mass, inertia and hulls are those of its URDF."""
+    options = _common_options(api)
+    options.fix_base_link = False
+    options.disable_gravity = False
+    options.vhacd_enabled = False
+    options.convex_decomposition_from_submeshes = False
+    return options
+
+
+def _common_options(api: Any) -> Any:
+    options = api.AssetOptions()
+    options.collapse_fixed_joints = False
+    options.flip_visual_attachments = False
+    options.armature = 0.0
+    options.thickness = 0.001
+    options.linear_damping = options.angular_damping = 0.0
+    options.max_linear_velocity = options.max_angular_velocity = 1000.0
+    options.enable_gyroscopic_forces = True
+    options.override_com = options.override_inertia = False
+    options.density = 1000.0
+    return options
+
+
+def _load(gym: Any, sim: Any, path: Path, options: Any) -> Any:
+    asset = gym.load_asset(sim, str(path.parent), path.name, options)
+    if asset is None:
+        raise SimulatorError(f"Isaac Gym could not load {path}; its reason is on stderr above")
+    return asset
+
+
+def _set_tendons(gym: Any, asset: Any, cfg: IsaacGymCfg) -> None:
+    """With coupling "drive" the tendons pull at nothing."""
+    properties = gym.get_asset_tendon_properties(asset)
+    for tendon in properties or ():
+        on = cfg.coupling == "tendon"
+        tendon.limit_stiffness = cfg.tendon_stiffness if on else 0.0
+        tendon.damping = cfg.tendon_damping if on else 0.0
+        tendon.stiffness = 0.0
+    if properties:
+        _check(gym.set_asset_tendon_properties(asset, properties), "take the tendons' stiffness")
+    elif cfg.coupling == "tendon":
+        raise SimulatorError("Isaac Gym read no tendons from the hand; set coupling='drive' in IsaacGymCfg")
+
+
+def drive_properties(
+    table: np.ndarray, names: Sequence[str], drives: Drives, hand: Any, cfg: Any, api: Any
+) -> np.ndarray:
+    """The asset's record of joints with all that the importer drops or misreads written over, in the order of `names`.
+
+    Passive damping of a joint goes into its drive's damping.  Coupled joints get a drive without stiffness for theirs, or,
+    with coupling "drive", that of the joint they follow.
+    """
+    table = table.copy()
+    for row, name in enumerate(names):
+        i = drives.names.index(name)
+        stiffness, damping, effort = drives.stiffness[i], drives.damping[i], drives.effort[i]
+        if i >= NUM_DRIVES and cfg.coupling == "drive":
+            source = drives.names.index(hand.coupled_joints[name])
+            stiffness, damping, effort = drives.stiffness[source], drives.damping[source], drives.effort[source]
+        table["hasLimits"][row] = True
+        table["lower"][row], table["upper"][row] = drives.lower[i], drives.upper[i]
+        table["driveMode"][row] = int(api.DOF_MODE_POS)
+        table["velocity"][row] = 100.0
+        table["effort"][row] = effort
+        table["stiffness"][row], table["damping"][row] = stiffness, damping + drives.joint_damping[i]
+        table["friction"][row], table["armature"][row] = 0.0, drives.armature[i]
+    return table
+
+
+def _actor(
+    gym: Any, api: Any, env: Any, asset: Any, at: Tuple[float, float, float], name: str, i: int, bits: int
+) -> int:
+    pose = api.Transform()
+    pose.p, pose.r = api.Vec3(*at), api.Quat(0.0, 0.0, 0.0, 1.0)
+    handle = gym.create_actor(env, asset, pose, name, i, bits, 0)
+    if handle is None or handle < 0:
+        raise SimulatorError(f"Isaac Gym could not make the {name} of world {i}")
+    return handle
+
+
+def _set_friction(gym: Any, env: Any, actor: int, friction: float, cfg: IsaacGymCfg) -> None:
+    shapes = gym.get_actor_rigid_shape_properties(env, actor)
+    for shape in shapes:
+        shape.friction, shape.restitution = friction, 0.0
+        shape.contact_offset, shape.rest_offset = cfg.contact_offset, cfg.rest_offset
+    _check(gym.set_actor_rigid_shape_properties(env, actor, shapes), "take a friction")
+
+
+def _scale_mass(gym: Any, api: Any, env: Any, actor: int, factor: float) -> None:
+    """Mass and inertia; Isaac Gym's own recomputation would take the inertia from the shapes, whatever the URDF says."""
+    bodies = gym.get_actor_rigid_body_properties(env, actor)
+    for body in bodies:
+        body.mass = body.mass * factor
+        old = body.inertia
+        scaled = api.Mat33()
+        for axis in ("x", "y", "z"):
+            column = getattr(old, axis)
+            setattr(scaled, axis, api.Vec3(column.x * factor, column.y * factor, column.z * factor))
+        body.inertia = scaled
+    _check(gym.set_actor_rigid_body_properties(env, actor, bodies, False), "take a mass")
+
+
+def _find_rows(
+    gym: Any,
+    api: Any,
+    envs: Sequence[Any],
+    hands: Sequence[int],
+    things: Sequence[int],
+    hand_asset: Any,
+    joints: Sequence[str],
+    links: Sequence[str],
+) -> Rows:
+    """Looked up by name and asked of Isaac Gym for every world, so that no order is taken for granted."""
+    domain = api.DOMAIN_SIM
+    dofs = [gym.find_asset_dof_index(hand_asset, name) for name in joints]
+    bodies = [gym.find_asset_rigid_body_index(hand_asset, name) for name in links]
+    both = list(zip(envs, hands))
+    return Rows(
+        hand=torch.tensor([gym.get_actor_index(e, h, domain) for e, h in both], dtype=torch.int32),
+        object=torch.tensor([gym.get_actor_index(e, h, domain) for e, h in zip(envs, things)], dtype=torch.int32),
+        dofs=torch.tensor([[gym.get_actor_dof_index(e, h, d, domain) for d in dofs] for e, h in both]),
+        links=torch.tensor([[gym.get_actor_rigid_body_index(e, h, b, domain) for b in bodies] for e, h in both]),
+    )
+
+
+def _check(done: object, what: str) -> None:
+    if done is False:
+        raise SimulatorError(f"Isaac Gym did not {what}")

@@ -1,0 +1,1 @@
+"""MuJoCo C, and what both MuJoCo simulators share."""

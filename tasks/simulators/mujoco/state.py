@@ -1,0 +1,123 @@
+"""From MuJoCo's arrays to `SimState`: where things are in them, for MuJoCo C and MuJoCo Warp, and C's reader."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import List
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tasks import rotations
+from tasks.hands.spec import HandSpec
+from tasks.simulators.contract import SimState
+from tasks.simulators.mujoco.scene import Scene
+
+MAX_SPEED = 200.0
+"""A joint or object faster than this, m/s or rad/s, has diverged."""
+
+
+@dataclass
+class MujocoArrays:
+    """Views of the simulator's memory, (N, ...), of any float type, named as in mjData."""
+
+    qpos: Tensor
+    qvel: Tensor
+    xquat: Tensor
+    site_xpos: Tensor
+    cvel: Tensor
+    subtree_com: Tensor
+    actuator_force: Tensor
+    cfrc_ext: Tensor
+
+
+@dataclass(frozen=True)
+class Places:
+    """Numbers of what the state is read from, in the model's order of actuators, bodies and sites."""
+
+    actuators: List[int]
+    """(24,), in the order of `HandSpec.drives`."""
+    tips: List[int]
+    """(5,) bodies of the fingertips, whose frames are those of the sites `tip_sites` (5,)."""
+    tip_sites: List[int]
+    palm: int
+    """Body of the site `palm_site`."""
+    palm_site: int
+    site_quat: np.ndarray
+    """(6, 4) the sites' turn in their bodies, fingertips then palm."""
+    root: int
+    """Body at the hand's base: velocities and wrenches are about the centre of mass of all that hangs on it."""
+
+    @classmethod
+    def of(cls, scene: Scene, hand: HandSpec) -> Places:
+        """Those of this hand."""
+        model = scene.model
+        tip_sites, palm_site = [model.site(name).id for name in hand.fingertip_sites], model.site(hand.palm_site).id
+        palm = model.body(hand.palm_body).id
+        return cls(
+            actuators=[model.actuator(name).id for name in hand.drives],
+            tips=[model.body(name).id for name in hand.fingertip_bodies],
+            tip_sites=tip_sites,
+            palm=palm,
+            palm_site=palm_site,
+            site_quat=model.site_quat[[*tip_sites, palm_site]],
+            root=int(model.body_rootid[palm]),
+        )
+
+
+class StateReader:
+    """Copies what the task needs out of MuJoCo's arrays, in two parts.
+
+    `read_forces` wants the arrays as `mj_step` leaves them: forces and the positions they act at are those of the last
+    sub-step's start.  `read_motion` wants kinematics recomputed at the new positions.  `WarpStateReader` has the same formulas.
+    """
+
+    def __init__(self, scene: Scene, hand: HandSpec, arrays: MujocoArrays, state: SimState) -> None:
+        places, device = Places.of(scene, hand), state.joint_pos.device
+
+        def index(values: object) -> Tensor:
+            return torch.as_tensor(values, dtype=torch.int64, device=device)
+
+        self.arrays, self.state, self.scene = arrays, state, scene
+        self.actuators = index(places.actuators)
+        self.drive_qpos, self.drive_dof = index(scene.drive_qpos), index(scene.drive_dof)
+        self.tips, self.tip_sites = index(places.tips), index(places.tip_sites)
+        self.root = places.root
+        self.palm_site, self.tips_and_palm = places.palm_site, index([*places.tips, places.palm])
+        self.site_quat = torch.as_tensor(places.site_quat, dtype=torch.float32, device=device)
+
+    def read_forces(self) -> None:
+        """Drive forces, and contact wrenches moved from the hand's centre of mass to the fingertips."""
+        a, s = self.arrays, self.state
+        s.drive_force.copy_(a.actuator_force[:, self.actuators])
+        wrench = a.cfrc_ext[:, self.tips]  # torque, force; about the centre of mass of the hand
+        torque, force = wrench[..., :3], wrench[..., 3:]
+        arm = a.subtree_com[:, self.root, None] - a.site_xpos[:, self.tip_sites]
+        s.fingertip_wrench[..., :3].copy_(force)
+        s.fingertip_wrench[..., 3:].copy_(torque + torch.linalg.cross(arm, force))
+
+    def read_motion(self) -> None:
+        """Joints, poses, velocities and whether the world is still sane."""
+        a, s = self.arrays, self.state
+        s.joint_pos.copy_(a.qpos[:, self.drive_qpos])
+        s.joint_vel.copy_(a.qvel[:, self.drive_dof])
+        quats = rotations.multiply(a.xquat[:, self.tips_and_palm].float(), self.site_quat)
+        s.palm_pos.copy_(a.site_xpos[:, self.palm_site])
+        s.palm_quat.copy_(quats[:, -1])
+        tip_pos = a.site_xpos[:, self.tip_sites]
+        s.fingertip_pos.copy_(tip_pos)
+        s.fingertip_quat.copy_(quats[:, :-1])
+        spatial = a.cvel[:, self.tips]  # angular, linear; about the centre of mass of the hand
+        angular = spatial[..., :3]
+        arm = tip_pos - a.subtree_com[:, self.root, None]
+        s.fingertip_vel[..., :3].copy_(spatial[..., 3:] + torch.linalg.cross(angular, arm))
+        s.fingertip_vel[..., 3:].copy_(angular)
+        q, v = self.scene.object_qpos, self.scene.object_dof
+        quat = a.qpos[:, q + 3 : q + 7]
+        quat = quat / quat.norm(dim=-1, keepdim=True)
+        s.object_pos.copy_(a.qpos[:, q : q + 3])
+        s.object_quat.copy_(quat)
+        s.object_vel[:, :3].copy_(a.qvel[:, v : v + 3])
+        s.object_vel[:, 3:].copy_(rotations.rotate(quat, a.qvel[:, v + 3 : v + 6]))
+        s.failed.copy_(~(torch.isfinite(a.qpos).all(-1) & (a.qvel.abs() < MAX_SPEED).all(-1)))

@@ -1,0 +1,145 @@
+"""MuJoCo Warp: all worlds on one GPU, a step recorded in CUDA graphs; its slow CPU device serves tests."""
+
+from __future__ import annotations
+
+import gc
+from contextlib import contextmanager
+from typing import Dict, Iterator
+
+import mujoco_warp as mjw
+import torch
+import warp as wp
+from torch import Tensor
+
+from tasks.hands.spec import HandSpec
+from tasks.objects import ObjectSet
+from tasks.simulators.contract import SimState, Simulator, Start
+from tasks.simulators.mujoco.scene import BODY_FIELDS, GEOM_FIELDS, PhysicsCfg, build_scene
+from tasks.simulators.mujoco.state import Places
+from tasks.simulators.mujoco_warp.distance import signed_distance
+from tasks.simulators.mujoco_warp.reader import WarpStateReader
+from tasks.simulators.mujoco_warp.writer import WarpStartWriter
+
+CONTACTS_PER_WORLD = 48
+"""Mean over the worlds, which share one pool; a grasp has 8 to 22, a candidate pair takes a place too."""
+CONSTRAINTS_PER_WORLD = 224
+"""A multiple of 16: with another, mujoco_warp 4.0 and `discrete` read past the rows of a world in which they ran over."""
+CONVEX_PAIRS_PER_WORLD = 16
+"""Mean; each has 5 to 10 kB of scratch memory."""
+
+_BATCHED = (*GEOM_FIELDS, *BODY_FIELDS, "geom_friction", "body_subtreemass", "dof_invweight0")
+"""Fields of the model that differ from world to world; `WarpStartWriter` writes all of them."""
+
+
+class MujocoWarpSimulator(Simulator):
+    """See `Simulator`.  Every array keeps its address for life, so that recorded graphs stay valid."""
+
+    name = "mujoco_warp"
+
+    def __init__(
+        self,
+        hand: HandSpec,
+        objects: ObjectSet,
+        num_envs: int,
+        device: torch.device,
+        physics: PhysicsCfg = PhysicsCfg(),  # noqa: B008 frozen
+    ) -> None:
+        self.num_envs, self.device = num_envs, torch.empty(0, device=device).device  # with its index, which Warp needs
+        self.control_dt, self.substeps = physics.control_dt, physics.substeps
+        self.capturable = self.device.type == "cuda"
+        self.scene = build_scene(hand, objects, physics)
+        wp.config.log_level = wp.LOG_WARNING
+        wp.config.cuda_output = "cubin"  # else a newer driver looks for PTX, which `compile_kernels` does not write
+        wp.init()
+        self._streams: Dict[int, wp.Stream] = {}
+        self._wp_device = wp.device_from_torch(self.device)
+        with self._on_stream():
+            self.model = mjw.put_model(self.scene.model, batch_sizes=dict.fromkeys(_BATCHED, num_envs))
+            self.model.opt.warn_overflow = 0  # polled in `diagnostics`; printing from kernels would drown the display
+            self.data = mjw.make_data(
+                self.scene.model,
+                nworld=num_envs,
+                naconmax=max(CONTACTS_PER_WORLD * num_envs, 512),
+                naccdmax=max(CONVEX_PAIRS_PER_WORLD * num_envs, 256),
+                njmax=CONSTRAINTS_PER_WORLD,
+            )
+        self.state = SimState.zeros(num_envs, self.device)
+        self._nan_resets = torch.zeros((), dtype=torch.int64, device=self.device)
+        self._reader = WarpStateReader(self.scene, hand, self.data, self.state)
+        self._writer = WarpStartWriter(self.scene, hand, self.model, self.data, self.state, self._nan_resets)
+        self._ctrl, self._overflow = wp.to_torch(self.data.ctrl), wp.to_torch(self.data.overflow)
+        self._drive_of_actuator = torch.tensor(Places.of(self.scene, hand).actuators).argsort().to(self.device)
+
+    def _torch_stream(self) -> wp.Stream:
+        """Torch's current stream as Warp's, always the same object: Warp finds a recording by the object, not by its handle."""
+        stream = torch.cuda.current_stream(self.device)
+        if stream.cuda_stream not in self._streams:
+            self._streams[stream.cuda_stream] = wp.stream_from_torch(stream)
+        return self._streams[stream.cuda_stream]
+
+    @contextmanager
+    def _on_stream(self) -> Iterator[None]:
+        """Warp works on torch's current stream, so that order needs no synchronising and graphs hold both."""
+        if self.device.type != "cuda":
+            with wp.ScopedDevice(self._wp_device):
+                yield
+        else:
+            with wp.ScopedStream(self._torch_stream(), sync_enter=False):
+                yield
+
+    @contextmanager
+    def capture(self) -> Iterator[None]:
+        """Tells Warp that torch is recording its stream."""
+        stream = self._torch_stream()
+        wp.capture_begin(stream=stream, external=True, force_module_load=False)
+        try:
+            yield
+        finally:
+            wp.capture_end(stream=stream)
+
+    def step(self, targets: Tensor) -> None:
+        """See `Simulator.step`."""
+        torch.index_select(targets, 1, self._drive_of_actuator, out=self._ctrl)
+        with self._on_stream():
+            for _ in range(self.substeps):
+                mjw.step(self.model, self.data)
+            mjw.rne_postconstraint(self.model, self.data)
+            self._reader.read_forces()
+            self._refresh_motion()
+
+    def reset(self, mask: Tensor, start: Start) -> None:
+        """See `Simulator.reset`."""
+        with self._on_stream():
+            self._writer.write(mask, start)
+            self._refresh_motion()
+
+    def distances(self, faces: Tensor, points: Tensor) -> Tensor:
+        """See `Simulator.distances`."""
+        if torch.compiler.is_compiling():  # it cannot look into a launch of Warp's, and fuses torch's code itself
+            return super().distances(faces, points)
+        with self._on_stream():
+            return signed_distance(faces, self.state.object_id, points)
+
+    def _refresh_motion(self) -> None:
+        mjw.kinematics(self.model, self.data)
+        mjw.com_pos(self.model, self.data)
+        mjw.com_vel(self.model, self.data)
+        self._reader.read_motion()
+
+    def diagnostics(self) -> Dict[str, float]:
+        """Diverged worlds that were reset, and worlds in which a contact or constraint buffer ran over."""
+        bits = mjw.OverflowType
+        lost = bits.NEFC | bits.BROADPHASE | bits.NARROWPHASE | bits.CCD | bits.NJMAX_NNZ
+        result = {
+            "nan_resets": float(self._nan_resets),
+            "contact_overflow_worlds": float(((self._overflow & int(lost)) != 0).sum()),
+        }
+        self._nan_resets.zero_()
+        self._overflow.zero_()
+        return result
+
+    def close(self) -> None:
+        """Drops Warp's arrays now: a finaliser that runs inside a later capture would break it."""
+        for name in ("data", "model", "_reader", "_writer", "_ctrl", "_overflow"):
+            setattr(self, name, None)
+        gc.collect()

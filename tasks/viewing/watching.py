@@ -1,0 +1,102 @@
+"""Episodes one after the other before somebody's eyes: into a film, or in a window at the pace of the clock."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Callable, Optional
+
+import torch
+from torch import Tensor
+
+from tasks.grasp.environment import GraspTask
+from tasks.objects import ObjectSet
+from tasks.viewing.rendering import Film, RenderingError, WatchedSimulator, Window, WorldRenderer
+
+Policy = Callable[[Tensor], Tensor]
+GIF_SIZE = (480, 360)
+
+
+def some_of(objects: ObjectSet, count: int) -> ObjectSet:
+    """At most so many of the objects, drawn from torch's generator."""
+    order = torch.randperm(len(objects)).tolist()[:count]
+    return ObjectSet.of(objects.name, [objects.objects[i] for i in order])
+
+
+@torch.no_grad()
+def play_episode(task: GraspTask, policy: Policy, show: Callable[[], None]) -> str:
+    """Plays world 0 to the episode's end; show: called at the start and after each step.  Returns what became of it.
+
+    task: made with `evaluation=True` on a WatchedSimulator.
+    """
+    simulator = _watched(task)
+    simulator.after_step = None
+    obs = task.reset()[0]
+    name = task.objects.objects[int(simulator.state.object_id[0])].name
+    show()
+    simulator.after_step = show
+    while not task.counted[0]:
+        obs = task.step(policy(obs)).obs
+    simulator.after_step = None
+    record = task.record
+    if record.held[0]:
+        return f"{name}: held"
+    return f"{name}: {'at the goal, but not held' if record.ever[0] else 'not brought to the goal'}"
+
+
+def film(task: GraspTask, policy: Policy, path: Path, episodes: int, speed: float = 1.0) -> int:
+    """Writes so many episodes as a video, says how each went, and returns the number of frames."""
+    simulator = _watched(task)
+    is_gif = path.suffix.lower() == ".gif"
+    renderer = WorldRenderer(simulator.scene.model, *([GIF_SIZE] if is_gif else []))
+    held = 0
+    with Film(path, speed / simulator.control_dt) as video:
+        for episode in range(episodes):
+            outcome = play_episode(task, policy, lambda: video.add(renderer.draw(*_world(task))))
+            held += int(task.record.held[0])
+            print(f"{episode + 1}/{episodes} {outcome}", flush=True)
+    renderer.close()
+    print(f"{held} of {episodes} held; {video.frames} frames in {path}")
+    return video.frames
+
+
+def watch(task: GraspTask, policy: Policy, episodes: Optional[int] = None, speed: float = 1.0) -> None:
+    """Plays episodes in a window until there were so many or it is closed, and says how each went."""
+    simulator = _watched(task)
+    window = Window(simulator.model_and_data(0)[0])
+    pace = simulator.control_dt / speed
+    due = time.monotonic()
+
+    def show() -> None:
+        nonlocal due
+        if not window.is_open:
+            raise _Closed
+        window.show(*_world(task))
+        due = max(due + pace, time.monotonic() - pace)
+        time.sleep(max(0.0, due - time.monotonic()))
+
+    done = 0
+    try:
+        while episodes is None or done < episodes:
+            outcome = play_episode(task, policy, show)
+            done += 1
+            print(f"{done} {outcome}", flush=True)
+    except _Closed:
+        pass
+    finally:
+        window.close()
+
+
+class _Closed(Exception):  # noqa: N818 - no error
+    """The user closed the window."""
+
+
+def _world(task: GraspTask) -> tuple:
+    """What `draw` and `show` want to know of world 0."""
+    return (*_watched(task).model_and_data(0), task.goal_pos[0].tolist(), bool(task.steps_at_goal[0] > 0))
+
+
+def _watched(task: GraspTask) -> WatchedSimulator:
+    if not isinstance(task.simulator, WatchedSimulator):
+        raise RenderingError("only worlds on MuJoCo C can be watched")
+    return task.simulator
