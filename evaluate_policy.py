@@ -32,10 +32,11 @@ from tasks.commands.arguments import (  # noqa: E402
 from tasks.evaluation.measure import Evaluation, evaluate  # noqa: E402
 from tasks.evaluation.report import inference_speed, print_report  # noqa: E402
 from tasks.evaluation.settings import MeasuredIn, TrainingSettings, trained_with  # noqa: E402
-from tasks.grasp.build import choose_simulator, make_task  # noqa: E402
+from tasks.grasp.build import make_task  # noqa: E402
 from tasks.grasp.environment import GraspTask  # noqa: E402
 from tasks.hands import get_hand  # noqa: E402
 from tasks.objects import ObjectSet  # noqa: E402
+from tasks.simulators.registry import choose  # noqa: E402
 
 
 @dataclass
@@ -76,7 +77,7 @@ def main(args: EvaluateArgs) -> None:
     path = checkpoint_path(args.checkpoint)
     policy, meta = load_policy(path)
     settings = trained_with(meta, path, policy.cfg.num_obs, policy.cfg.num_actions)
-    sim, hand = choose_simulator(args.sim), args.hand or settings.hand
+    sim, hand = choose(args.sim).name, args.hand or settings.hand
     get_hand(hand)  # before anything slow
     physics = None if sim == "isaac_gym" else settings.measured_in(args.physics)
     torch.manual_seed(args.seed)

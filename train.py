@@ -34,11 +34,12 @@ from ppo_grasp.device.policy_runner import PolicyRunner  # noqa: E402
 from ppo_grasp.metrics import FILE as METRICS  # noqa: E402
 from tasks.commands.arguments import check_numbers, check_writable, checkpoint_path, load_set, run  # noqa: E402
 from tasks.evaluation.measure import evaluate  # noqa: E402
-from tasks.grasp.build import choose_simulator, make_task  # noqa: E402
+from tasks.grasp.build import make_task  # noqa: E402
 from tasks.grasp.environment import GraspCfg  # noqa: E402
 from tasks.grasp.observations import hidden_columns  # noqa: E402
 from tasks.hands import get_hand  # noqa: E402
 from tasks.objects import ObjectSet  # noqa: E402
+from tasks.simulators import registry  # noqa: E402
 from tasks.simulators.mujoco.scene import PhysicsCfg  # noqa: E402
 
 Flat = tyro.conf.arg(name="")
@@ -110,7 +111,7 @@ def main(args: TrainArgs) -> None:
         network.actor_hidden, network.critic_hidden = policy.cfg.actor_hidden, policy.cfg.critic_hidden
     if args.run_dir is None:
         args.run_dir = RUNS / time.strftime("%Y-%m-%d_%H-%M-%S")
-    sim = choose_simulator(args.sim)
+    sim = registry.choose(args.sim).name
     if sim == "mujoco":  # its threads and torch's take turns, and get in each other's way if both want every core
         torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     torch.manual_seed(args.trainer.seed)  # before anything is drawn
@@ -119,7 +120,8 @@ def main(args: TrainArgs) -> None:
         eval_objects = load_set(args.eval_objects, args.object_scale, args.skip_bad_objects, "--eval-objects")
     if sim == "mujoco_warp":
         compile_kernels(args, objects, eval_objects)
-    task = make_task(sim, objects, args.num_envs, args.task, args.hand, args.physics, seed=args.trainer.seed)
+    physics = None if sim == "isaac_gym" else args.physics
+    task = make_task(sim, objects, args.num_envs, args.task, args.hand, physics, seed=args.trainer.seed)
     print(chosen(args, sim), flush=True)
     trainer = Trainer(task, args.trainer, args.run_dir, evaluation(args, sim, eval_objects), task_config(args, sim))
     if checkpoint is not None:
@@ -167,7 +169,7 @@ def defaults(words: Sequence[str]) -> TrainArgs:
     if asked.preset == "recipe":
         args.task = replace(args.task, reward="recipe", curriculum="recipe")
         args.trainer.ppo = PPOCfg.recipe()
-    if choose_simulator(asked.sim) == "mujoco":
+    if registry.choose(asked.sim).few_hands:
         args.objects, args.num_envs, args.eval_envs = "primitives", 256, 64
         # Few hands may find no grasp for long, or learn to lift too high and never come down again.
         if asked.preset == "default":

@@ -44,11 +44,11 @@ from ppo_grasp import load_policy
 from ppo_grasp.device.policy_runner import PolicyRunner
 from tasks.evaluation.measure import evaluate
 from tasks.evaluation.settings import trained_with
-from tasks.grasp.build import make_simulator
 from tasks.grasp.environment import EpisodeRecord, GraspTask
 from tasks.grasp.starts import StartCfg
 from tasks.hands import get_hand
 from tasks.objects import ObjectSet, load_objects
+from tasks.simulators import registry
 from tasks.simulators.mujoco_warp.kernels import compile_missing
 
 VARIANTS = {
@@ -73,8 +73,6 @@ VARIANTS = {
 }
 """Options of train.py by the variant's name."""
 LEVELS = (50.0, 85.0)
-AT_ONCE = {"mujoco": 64, "mujoco_warp": 4096}
-"""Most episodes that are measured at a time."""
 
 
 @dataclass
@@ -170,12 +168,15 @@ def measure(runs: Sequence[Row], name: str, episodes: int) -> Iterator[Row]:
         path = Path(run["run_dir"]) / "checkpoint_last.pt"
         policy, meta = load_policy(path)
         policies.append((run, policy, trained_with(meta, path, policy.cfg.num_obs, policy.cfg.num_actions)))
-    first, sim = policies[0][2], meta["config"]["task"]["sim"]  # simulator, hand and control rate are those of all
+    first, sim = (
+        policies[0][2],
+        registry.get(meta["config"]["task"]["sim"]),
+    )  # simulator, hand and control rate are those of all
     hand, physics, objects = get_hand(first.hand), first.measured_in("fine"), load_objects(name)
-    worlds = min(episodes, AT_ONCE[sim])
-    if sim == "mujoco_warp":
+    worlds = min(episodes, sim.evaluation_envs)
+    if sim.compiles_kernels:
         compile_missing(objects, worlds, physics, first.hand)
-    simulator = make_simulator(sim, hand, objects, worlds, physics, evaluation=True)
+    simulator = sim.make(hand, objects, worlds, physics, evaluation=True)
     for run, policy, settings in policies:
         torch.manual_seed(0)
         cfg = replace(settings.grasp, start=StartCfg())

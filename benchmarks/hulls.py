@@ -40,7 +40,7 @@ from scaling import Column, used_gb
 from ppo_grasp import load_policy
 from ppo_grasp.device.graphs import CapturedFunction, side_stream
 from ppo_grasp.device.policy_runner import PolicyRunner
-from tasks.grasp.build import choose_simulator, make_task
+from tasks.grasp.build import make_task
 from tasks.grasp.environment import GraspCfg, GraspTask
 from tasks.objects import ObjectSet
 from tasks.objects.build import build
@@ -48,6 +48,7 @@ from tasks.objects.geometry import convex_hull
 from tasks.objects.model import MAX_PARTS
 from tasks.simulators.mujoco.scene import PhysicsCfg
 from tasks.simulators.mujoco_warp.kernels import compile_missing
+from tasks.simulators.registry import choose
 
 SIDES, MASSES = ((0.08, 0.14), (0.045, 0.07), (0.035, 0.06)), (0.05, 0.3)
 """Ranges of an object's three sides, m, and of its mass, kg."""
@@ -151,14 +152,14 @@ def timed_on_processor(task: GraspTask, step: Callable[[], Any], count: int) -> 
 
 def measure(args: Args, hulls: int) -> Dict[str, Any]:
     """Plays an episode on a set; the figures of a row."""
-    on_gpu = choose_simulator(args.sim) == "mujoco_warp"
+    on_gpu = choose(args.sim).compiles_kernels
     before = used_gb() if on_gpu else 0.0
     torch.manual_seed(args.seed)
     objects = objects_of(hulls, args.num_objects, args.seed)
     if on_gpu:
         compile_missing(objects, args.num_envs, args.physics)
         warnings.filterwarnings("error", message=".*cannot be captured")  # times would be of something else
-    task = make_task(args.sim, objects, args.num_envs, physics=args.physics, evaluation=True)
+    task = make_task(args.sim, objects, args.num_envs, settings=args.physics, evaluation=True)
     runner = PolicyRunner(task, load_policy(args.checkpoint, task.device)[0].act_deterministic)
     with side_stream(task.device), torch.no_grad():
         runner.play(args.warm_up)

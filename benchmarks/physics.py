@@ -71,7 +71,7 @@ def measure(text: str, policy: Any, args: Args) -> Dict[str, Any]:
     objects = load_objects(args.objects)
     torch.manual_seed(0)
     start = time.perf_counter()
-    task = make_task("auto", objects, args.num_envs, physics=variant_cfg(text), evaluation=True)
+    task = make_task("auto", objects, args.num_envs, settings=variant_cfg(text), evaluation=True)
     runner = PolicyRunner(task, policy.act_deterministic)
     runner.play(3)
     ready = time.perf_counter() - start

@@ -68,7 +68,7 @@ def milliseconds(function: Callable[[], Any], repeats: int, before: Callable[[],
 def measure(args: Args) -> Dict[str, float]:
     """The table's figures, ms an iteration unless the name says otherwise."""
     torch.manual_seed(args.trainer.seed)
-    task = make_task("mujoco_warp", load_objects(args.objects), args.num_envs, physics=args.physics)
+    task = make_task("mujoco_warp", load_objects(args.objects), args.num_envs, settings=args.physics)
     trainer = Trainer(task, args.trainer, tempfile.mkdtemp())
     policy, _ = load_policy(args.checkpoint, "cuda")
     trainer.policy.load_state_dict(policy.state_dict())

@@ -102,7 +102,7 @@ def main(args: Args) -> None:
 
     def measure(name: str, act: Policy, cfg: GraspCfg = as_seen, some: ObjectSet = objects) -> None:
         torch.manual_seed(0)
-        task = make_task(args.sim, some, args.num_envs, cfg, physics=PhysicsCfg.fine(), evaluation=True)
+        task = make_task(args.sim, some, args.num_envs, cfg, settings=PhysicsCfg.fine(), evaluation=True)
         runner = PolicyRunner(task, act, graphs=False)  # what a delay remembers changes its address
 
         def run_episode() -> None:

@@ -132,7 +132,7 @@ def measure(args: Args, num_envs: int) -> Dict[str, Any]:
     before = used_gb() if on_cuda else 0.0
     cfg = trainer_cfg(args, num_envs)
     torch.manual_seed(cfg.seed)
-    task = make_task(args.sim, load_objects(args.objects), num_envs, physics=args.physics)
+    task = make_task(args.sim, load_objects(args.objects), num_envs, settings=args.physics)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")  # a capture that fails, for want of memory for instance, is but a warning
         trainer = Trainer(task, cfg, folder)

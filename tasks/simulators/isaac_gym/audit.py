@@ -18,7 +18,8 @@ from tasks.simulators.contract import NUM_DRIVES, TABLE_HEIGHT, Start
 from tasks.simulators.errors import SimulatorError
 from tasks.simulators.isaac_gym.assets import MOUNT, flat_hand
 from tasks.simulators.isaac_gym.preload import preload
-from tasks.simulators.isaac_gym.scene import IsaacGymCfg, IsaacWorlds
+from tasks.simulators.isaac_gym.scene import IsaacWorlds
+from tasks.simulators.isaac_gym.settings import IsaacGymCfg
 
 GRAVITY = 9.81
 

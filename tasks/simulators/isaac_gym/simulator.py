@@ -23,7 +23,8 @@ from tasks.simulators.errors import SimulatorError
 from tasks.simulators.isaac_gym import audit, scene
 from tasks.simulators.isaac_gym.assets import read_drives
 from tasks.simulators.isaac_gym.preload import load_gymtorch, preload
-from tasks.simulators.isaac_gym.scene import IsaacGymCfg, IsaacWorlds
+from tasks.simulators.isaac_gym.scene import IsaacWorlds
+from tasks.simulators.isaac_gym.settings import IsaacGymCfg
 from tasks.simulators.kinematics import hand_kinematics
 
 

@@ -1,0 +1,184 @@
+"""All simulators: what each is called, what it needs, what it can, and how it is made.
+
+A new simulator is a folder here and one entry in `SIMULATORS`.  Nothing else compares the names of simulators: ask an entry
+what it can.  This module imports neither torch nor a simulator until it is asked for one, because Isaac Gym must be
+imported before torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Dict, Literal, Optional, Tuple
+
+from tasks.simulators.errors import SimulatorError
+
+if TYPE_CHECKING:
+    from tasks.hands.spec import HandSpec
+    from tasks.objects import ObjectSet
+    from tasks.simulators.contract import Simulator
+
+
+@dataclass(frozen=True)
+class SimulatorEntry:
+    """One simulator.
+
+    The module `module` has two functions and imports nothing heavy until they are called:
+    `check()` raises SimulatorError where the simulator cannot run, with what is missing and how to get it;
+    `make(hand, objects, num_envs, settings, evaluation, seed)` builds the simulator, see `make_simulator`.
+    """
+
+    name: str
+    """What `--sim` calls it."""
+    title: str
+    """What people call it."""
+    needs: str
+    """What it needs, as a sentence."""
+    module: str
+    """Where `make` and `check` are."""
+    settings: str
+    """The dataclass of its settings as "module:Class"; see `settings_type`.  Simulators may share one."""
+    prefix: str
+    """Its settings' prefix on the command line: "physics" for `--physics.timestep`."""
+    on_gpu: bool = False
+    """Whether it simulates on a GPU."""
+    capturable: bool = False
+    """Whether its steps can be recorded in a CUDA graph."""
+    swaps_objects: bool = True
+    """Whether a reset can put another object into a world.  If not, each world keeps the object it was built with."""
+    running_evaluation: bool = True
+    """Whether a process can have a second simulation, in which a training measures its policy."""
+    watchable: bool = False
+    """Whether play.py can show it."""
+    compiles_kernels: bool = False
+    """Whether its GPU kernels can be compiled ahead, see `tasks.simulators.mujoco_warp.kernels`."""
+    few_hands: bool = False
+    """Whether it is so slow that a training has hundreds of hands, not thousands.  Presets then have other defaults."""
+    evaluation_envs: int = 4096
+    """Worlds of an evaluation, if the user does not say how many."""
+
+    @property
+    def settings_field(self) -> str:
+        """`prefix` as the name of a dataclass field."""
+        return self.prefix.replace("-", "_")
+
+    def settings_type(self) -> type:
+        """The dataclass of its settings.  The import may take torch along."""
+        module, name = self.settings.split(":")
+        return getattr(import_module(module), name)
+
+    def check(self) -> None:
+        """Raises SimulatorError if the simulator cannot run here, with what is missing and how to get it."""
+        import_module(self.module).check()
+
+    def make(
+        self,
+        hand: HandSpec,
+        objects: ObjectSet,
+        num_envs: int,
+        settings: Optional[Any] = None,
+        evaluation: bool = False,
+        seed: int = 0,
+    ) -> Simulator:
+        """Builds the simulator; see `make_simulator`."""
+        expected = self.settings_type()
+        if settings is not None and not isinstance(settings, expected):
+            raise SimulatorError(
+                f"{self.name} takes {expected.__name__} as its settings (--{self.prefix}), not {type(settings).__name__}"
+            )
+        if num_envs < 1:
+            raise SimulatorError(f"{num_envs} environments: at least 1 is needed")
+        self.check()
+        return import_module(self.module).make(hand, objects, num_envs, settings or expected(), evaluation, seed)
+
+
+SIMULATORS: Tuple[SimulatorEntry, ...] = (
+    SimulatorEntry(
+        name="mujoco_warp",
+        title="MuJoCo Warp",
+        needs="It needs an NVIDIA GPU and Python 3.11 or newer.",
+        module="tasks.simulators.mujoco_warp",
+        settings="tasks.simulators.mujoco.scene:PhysicsCfg",
+        prefix="physics",
+        on_gpu=True,
+        capturable=True,
+        compiles_kernels=True,
+    ),
+    SimulatorEntry(
+        name="mujoco",
+        title="MuJoCo C",
+        needs="It needs Python 3.11 or newer, and no GPU.",
+        module="tasks.simulators.mujoco",
+        settings="tasks.simulators.mujoco.scene:PhysicsCfg",
+        prefix="physics",
+        watchable=True,
+        few_hands=True,
+        evaluation_envs=64,
+    ),
+    SimulatorEntry(
+        name="isaac_gym",
+        title="Isaac Gym",
+        needs="It needs Isaac Gym Preview 4, which is for Linux and Python 3.8, and an NVIDIA GPU older than Hopper.",
+        module="tasks.simulators.isaac_gym",
+        settings="tasks.simulators.isaac_gym.settings:IsaacGymCfg",
+        prefix="isaac-gym",
+        on_gpu=True,
+        swaps_objects=False,
+        running_evaluation=False,
+    ),
+)
+
+AUTO = "auto"
+"""The name that stands for MuJoCo Warp on a GPU and MuJoCo C without one, see `choose`."""
+
+
+def names() -> Tuple[str, ...]:
+    """What `--sim` can be, but for "auto"."""
+    return tuple(entry.name for entry in SIMULATORS)
+
+
+if TYPE_CHECKING:
+    SimulatorName = str
+else:
+    SimulatorName = Literal[(AUTO, *names())]
+"""The type of the option `--sim`."""
+
+
+def get(name: str) -> SimulatorEntry:
+    """The entry of this name.  Raises SimulatorError with the names that exist if there is none."""
+    for entry in SIMULATORS:
+        if entry.name == name:
+            return entry
+    raise SimulatorError(f"there is no simulator {name!r}: choose from {', '.join((AUTO, *names()))}")
+
+
+def choose(name: str) -> SimulatorEntry:
+    """The entry of this name; for "auto" MuJoCo Warp if torch sees a GPU, else MuJoCo C."""
+    if name != AUTO:
+        return get(name)
+    import torch
+
+    return get("mujoco_warp" if torch.cuda.is_available() else "mujoco")
+
+
+def settings_types() -> Dict[str, type]:
+    """Prefix on the command line -> the dataclass of the settings that have it."""
+    return {entry.prefix: entry.settings_type() for entry in SIMULATORS}
+
+
+def make_simulator(
+    name: str,
+    hand: HandSpec,
+    objects: ObjectSet,
+    num_envs: int,
+    settings: Optional[Any] = None,
+    evaluation: bool = False,
+    seed: int = 0,
+) -> Simulator:
+    """Builds the simulator of this name ("auto" included) with num_envs worlds.
+
+    settings: of its `settings_type`; its defaults if None.  evaluation: whether policies are measured in it, so that nothing
+    is drawn at random that an evaluation does not draw.  seed: for what is drawn once, when the worlds are built.
+    Raises SimulatorError if the simulator cannot run here, or does not take these settings.
+    """
+    return choose(name).make(hand, objects, num_envs, settings, evaluation, seed)
