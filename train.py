@@ -169,7 +169,8 @@ def defaults(words: Sequence[str]) -> TrainArgs:
     if asked.preset == "recipe":
         args.task = replace(args.task, reward="recipe", curriculum="recipe")
         args.trainer.ppo = PPOCfg.recipe()
-    if registry.choose(asked.sim).few_hands:
+    known = asked.sim in ("auto", *registry.names())  # of another, the parser of the options says so
+    if known and registry.choose(asked.sim).few_hands:
         args.objects, args.num_envs, args.eval_envs = "primitives", 256, 64
         # Few hands may find no grasp for long, or learn to lift too high and never come down again.
         if asked.preset == "default":
