@@ -1,8 +1,8 @@
-"""What physics settings cost and what they do to a grasp: a trained policy plays the same episodes under each.
+"""Measures what physics settings cost and how they change grasps.  A trained policy plays the same episodes under each setting.
 
     python benchmarks/physics.py --checkpoint checkpoints/shadow_grasp.pt --json physics.json
 
-A variant is a comma-separated list of PhysicsCfg fields: `timestep=1/60,substeps=2,integrator=discrete`.
+A variant is a comma-separated list of PhysicsCfg fields: `timestep=1/60,substeps=2,integrator=discrete`.  Needs a GPU.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from tasks.evaluation.measure import evaluate
 from tasks.grasp.build import make_task
 from tasks.objects import load_objects
 from tasks.simulators.mujoco.scene import PhysicsCfg
+from tasks.simulators.mujoco_warp.simulator import MujocoWarpSimulator
 
-FORMER = "integrator=implicitfast,timestep=1/120,substeps=4"
+FORMER_DEFAULT = "integrator=implicitfast,timestep=1/120,substeps=4"
 VARIANTS = (
     "",
     "iterations=10",
     "integrator=discrete,timestep=1/90,substeps=3",
-    FORMER,
-    f"{FORMER},iterations=4",
-    f"{FORMER},iterations=10",
-    f"{FORMER},iterations=10,condim=3",
+    FORMER_DEFAULT,
+    f"{FORMER_DEFAULT},iterations=4",
+    f"{FORMER_DEFAULT},iterations=10",
+    f"{FORMER_DEFAULT},iterations=10,condim=3",
     "integrator=implicitfast,timestep=1/240,substeps=8,iterations=20,ls_iterations=50",
     "cone=pyramidal",
 )
@@ -43,14 +44,19 @@ class Args:
     """Physics variants under one policy."""
 
     checkpoint: Path
+    """The policy that plays."""
     objects: str = "mixed"
+    """A named object set, or a directory of meshes."""
     num_envs: int = 4096
+    """Hands in parallel, one episode each."""
     variants: Tuple[str, ...] = VARIANTS
+    """Physics settings; the empty text is the default."""
     json: Optional[Path] = None
+    """A file for all figures."""
 
 
 def variant_cfg(text: str) -> PhysicsCfg:
-    """PhysicsCfg with the fields that the text names."""
+    """The default PhysicsCfg with the fields that the text sets."""
     kinds = {f.name: f.type for f in fields(PhysicsCfg)}
     values: Dict[str, Any] = {}
     for item in filter(None, text.split(",")):
@@ -67,11 +73,13 @@ def variant_cfg(text: str) -> PhysicsCfg:
 
 
 def measure(text: str, policy: Any, args: Args) -> Dict[str, Any]:
-    """Plays one round; times its second half, when hands hold objects."""
+    """Plays one episode in each world and times its second half, when hands hold objects."""
     objects = load_objects(args.objects)
     torch.manual_seed(0)
     start = time.perf_counter()
-    task = make_task("auto", objects, args.num_envs, settings=variant_cfg(text), evaluation=True)
+    task = make_task("mujoco_warp", objects, args.num_envs, settings=variant_cfg(text), evaluation=True)
+    simulator = task.simulator
+    assert isinstance(simulator, MujocoWarpSimulator)
     runner = PolicyRunner(task, policy.act_deterministic)
     runner.play(3)
     ready = time.perf_counter() - start
@@ -92,10 +100,10 @@ def measure(text: str, policy: Any, args: Args) -> Dict[str, Any]:
     task.diagnostics()
     result = evaluate(task, run_episode, args.num_envs).summary()
     step_s = sorted(times)[len(times) // 2]
-    contact = task.simulator.data.contact
-    count = min(int(task.simulator.data.nacon.numpy()[0]), contact.dist.shape[0])
+    contact = simulator.data.contact
+    count = min(int(simulator.data.nacon.numpy()[0]), contact.dist.shape[0])
     depth = (-wp.to_torch(contact.dist)[:count]).clamp(min=0) * 1e3
-    constraints = wp.to_torch(task.simulator.data.nefc).float()
+    constraints = wp.to_torch(simulator.data.nefc).float()
     row = {
         "variant": text or "default",
         "ms_per_step": 1e3 * step_s,
@@ -110,7 +118,7 @@ def measure(text: str, policy: Any, args: Args) -> Dict[str, Any]:
         "ready_s": ready,
         **task.diagnostics(),
     }
-    task.simulator.close()
+    simulator.close()
     return row
 
 

@@ -1,10 +1,11 @@
-"""How close training comes to the physics it drives: the simulator's sub-steps alone against whole iterations, same model.
+"""Compares training with the physics in it: how long an iteration takes, and how long its simulator's sub-steps take alone.
 
     python benchmarks/physics_limit.py --checkpoint checkpoints/shadow_grasp.pt --json limit.json
 
-A policy trains for some iterations until its episodes are in every phase.  Then the state is kept, an iteration of training
-is timed, and the same targets are played again from the same state with nothing but the sub-steps of the simulator, as one
-CUDA graph: no policy, no observations, no rewards, no resets.  The ratio of the two times is the figure.
+First a policy trains for some iterations, until its episodes are in every phase.  Then the state is kept and iterations of
+training are timed.  Then the targets of one rollout are played again from the kept state, as one CUDA graph with nothing but the
+simulator's sub-steps in it: no policy, no observations, no rewards, no resets.  The result is the ratio of the two times.
+Needs a GPU.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ from ppo_grasp.metrics import MetricsLogger
 from tasks.grasp.build import make_task
 from tasks.objects import load_objects
 from tasks.simulators.mujoco.scene import PhysicsCfg
+from tasks.simulators.mujoco_warp.simulator import MujocoWarpSimulator
 
 KEPT = ("qpos", "qvel", "ctrl", "qacc_warmstart", "time")
-"""What the next sub-step depends on."""
+"""Arrays of MuJoCo Warp that the next sub-step depends on."""
 
 
 @dataclass
@@ -39,20 +41,25 @@ class Args:
     """Physics alone against training."""
 
     checkpoint: Path = Path("checkpoints/shadow_grasp.pt")
-    """The policy that acts: what physics costs depends on what the hands do."""
+    """The policy that acts.  The cost of physics depends on what the hands do."""
     objects: str = "procedural"
+    """A named object set, or a directory of meshes."""
     num_envs: int = 4096
+    """Hands in parallel."""
     warm_up: int = 25
-    """Iterations before anything is timed: two episodes."""
+    """Iterations before anything is timed; 25 are two episodes."""
     repeats: int = 15
-    """Timed iterations and replays, of which the median counts."""
+    """Timed iterations and replays; the median counts."""
     trainer: TrainerCfg = field(default_factory=TrainerCfg)
+    """Settings of the training."""
     physics: PhysicsCfg = field(default_factory=PhysicsCfg)
+    """How the simulator integrates."""
     json: Optional[Path] = None
+    """A file for all figures."""
 
 
 def milliseconds(function: Callable[[], Any], repeats: int, before: Callable[[], Any] = lambda: None) -> float:
-    """Median time of a function on the device; `before` is not timed."""
+    """The median time of a function on the GPU.  `before` is called before each call and is not timed."""
     times = []
     for _ in range(repeats):
         before()
@@ -66,13 +73,14 @@ def milliseconds(function: Callable[[], Any], repeats: int, before: Callable[[],
 
 
 def measure(args: Args) -> Dict[str, float]:
-    """The table's figures, ms an iteration unless the name says otherwise."""
+    """The figures of the table, in milliseconds an iteration unless the name says otherwise."""
     torch.manual_seed(args.trainer.seed)
     task = make_task("mujoco_warp", load_objects(args.objects), args.num_envs, settings=args.physics)
     trainer = Trainer(task, args.trainer, tempfile.mkdtemp())
     policy, _ = load_policy(args.checkpoint, "cuda")
     trainer.policy.load_state_dict(policy.state_dict())
     simulator, buffer = task.simulator, trainer.buffer
+    assert isinstance(simulator, MujocoWarpSimulator)
     arrays = {name: wp.to_torch(getattr(simulator.data, name)) for name in KEPT}
     played: List[torch.Tensor] = [torch.zeros_like(task.targets) for _ in range(buffer.num_steps)]
 
@@ -93,19 +101,19 @@ def measure(args: Args) -> Dict[str, float]:
             for name, array in arrays.items():
                 array.copy_(state[name])
 
-        # The targets of one rollout from the kept state, seen by a simulator step that also writes them down.
+        # One rollout from the kept state, with a simulator step that also keeps its targets.
         step, count = simulator.step, 0
 
-        def watched(targets: torch.Tensor) -> None:
+        def step_and_keep(targets: torch.Tensor) -> None:
             nonlocal count
             played[count].copy_(targets)
             count += 1
             step(targets)
 
-        simulator.step = watched
+        simulator.step = step_and_keep  # type: ignore[method-assign]
         with torch.no_grad():
             trainer._rollout()
-        simulator.step = step
+        simulator.step = step  # type: ignore[method-assign]
 
         def substeps() -> None:
             for targets in played:

@@ -91,7 +91,7 @@ def problems(text: str) -> List[str]:
         if isinstance(node, ast.Call):
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
             for keyword in node.keywords:
-                if (name, keyword.arg) in KEYWORDS:
+                if keyword.arg and (name, keyword.arg) in KEYWORDS:
                     found.append(f"line {line}: {name}({keyword.arg}=) is of Python {KEYWORDS[name, keyword.arg]}")
     return found
 

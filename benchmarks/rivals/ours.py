@@ -30,7 +30,11 @@ class _Timed:
 
 
 def run(env: SteppedTask, s: Settings, meter: Meter, directory: Path, amp: bool = False, compile: bool = False) -> None:
-    """Trains until the meter ends it.  amp and compile are those of `TrainerCfg`; without, its precision is the others'."""
+    """Trains until the meter ends it.
+
+    amp, compile: as in `TrainerCfg`.  Without amp the precision is that of the other engines.  compile compiles the losses only:
+    the task is not compiled, because it is not for the other engines.
+    """
     ppo = PPOCfg(
         num_steps=s.num_steps,
         num_epochs=s.num_epochs,

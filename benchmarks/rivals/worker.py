@@ -66,9 +66,8 @@ def measure(job: Job) -> Dict[str, Any]:
     """Trains until all is measured; returns the row of the table."""
     began = time.perf_counter()
     engine = ENGINES[job.engine]
-    adapter = importlib.import_module(
-        engine.module
-    )  # first: what is not installed should not cost the making of a task
+    # The import comes first: an engine that is not installed fails before a task is built.
+    adapter = importlib.import_module(engine.module)
     device = torch.device(job.device, torch.cuda.current_device()) if job.device == "cuda" else torch.device(job.device)
     torch.manual_seed(job.settings.seed)
     meter = Meter(device, job.plan, job.settings)
@@ -83,7 +82,7 @@ def measure(job: Job) -> Dict[str, Any]:
             torch.backends.cuda.matmul.allow_tf32 = job.tf32  # after the recording, so for the networks only
         failed: Dict[str, str] = {}
         try:
-            adapter.run(env, job.settings, meter, Path(directory))
+            adapter.run(env, job.settings, meter, Path(directory), **engine.options)
         except Finished:
             pass
         except Exception as error:  # what was measured before stays

@@ -21,7 +21,9 @@ from tasks.objects import OBJECT_SETS, ObjectSet, load_objects
 
 Args = TypeVar("Args")
 
-CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
+_TASKS = Path(__file__).resolve().parents[1]
+CHECKPOINTS = next(filter(Path.is_dir, (_TASKS / "checkpoints", _TASKS.parent / "checkpoints")), _TASKS / "checkpoints")
+"""Where the policies that ship are: inside the package if it was installed from a wheel, else at the top of the source tree."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 LARGEST = 2**63 - 1

@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 import pytest
 import torch
@@ -92,7 +92,7 @@ def test_policies_are_measured_within_their_own_limits_from_the_same_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A still hand holds nothing, of any kind; starts that a variant changed in training are the default's again."""
-    runs = []
+    runs: List[Dict[str, Any]] = []
     for yaw in (0.3, 1.6):
         folder = tmp_path / f"{yaw}"
         folder.mkdir()

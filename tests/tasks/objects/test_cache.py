@@ -30,7 +30,8 @@ def same(one: ObjectModel, other: ObjectModel) -> None:
 def test_a_set_is_made_once(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_objects("holdout", count=40)
     assert len(list(directory.iterdir())) == 1
-    monkeypatch.setitem(sets.OBJECT_SETS, "holdout", sets.OBJECT_SETS["holdout"]._replace(make=None))  # not again
+    refuse = sets.OBJECT_SETS["holdout"]._replace(make=lambda count, seed: pytest.fail("the set was made again"))
+    monkeypatch.setitem(sets.OBJECT_SETS, "holdout", refuse)
     again = load_objects("holdout", count=40)
     assert again.name == first.name and again.kinds == first.kinds and len(again) == 40
     for one, other in zip(first.objects, again.objects):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any, List, Sequence
 
 import numpy as np
 import pytest
@@ -12,17 +14,17 @@ import trimesh
 
 from tasks.objects import MAX_PARTS, ObjectError, load_objects
 from tasks.objects.__main__ import main
-from tasks.objects.meshes.load import load as meshes
+from tasks.objects.meshes import load as meshes
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "ppo_grasp" / "objects"
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     (tmp_path / "meshes").mkdir()
     return tmp_path / "meshes"
 
@@ -40,7 +42,7 @@ def ell() -> trimesh.Trimesh:
     return trimesh.Trimesh(vertices, faces)
 
 
-def test_every_format_in_any_case(folder):
+def test_every_format_in_any_case(folder: Path) -> None:
     turn = trimesh.transformations.euler_matrix(0.4, 0.5, 0.6)
     for name in ("a.obj", "b.STL", "c.ply"):
         box = trimesh.creation.box((0.04, 0.1, 0.06))
@@ -57,7 +59,7 @@ def test_every_format_in_any_case(folder):
         assert len(o.parts) == 1 and len(o.parts[0]) == 8 and len(o.rest_prob) == 6
 
 
-def test_own_axes_are_kept_if_nearly_the_best(folder):
+def test_own_axes_are_kept_if_nearly_the_best(folder: Path) -> None:
     shape = trimesh.creation.cylinder(0.03, 0.12, sections=40)
     shape.export(str(folder / "can.stl"))
     (can,) = load_objects(folder).objects
@@ -65,7 +67,7 @@ def test_own_axes_are_kept_if_nearly_the_best(folder):
     assert len(can.parts[0]) == 48
 
 
-def test_concave_mesh_is_cut(folder):
+def test_concave_mesh_is_cut(folder: Path) -> None:
     ell().export(str(folder / "ell.obj"))
     (found,) = load_objects(folder).objects
     assert 2 <= len(found.parts) <= MAX_PARTS
@@ -74,7 +76,7 @@ def test_concave_mesh_is_cut(folder):
     assert solid < 0.8 * ell().convex_hull.volume
 
 
-def test_open_mesh_is_cut_too(folder):
+def test_open_mesh_is_cut_too(folder: Path) -> None:
     mesh = ell()
     mesh.update_faces(np.arange(len(mesh.faces)) > 1)
     assert not mesh.is_watertight
@@ -84,7 +86,7 @@ def test_open_mesh_is_cut_too(folder):
     np.testing.assert_allclose(2 * found.half_extents, [0.12, 0.09, 0.03], atol=0.01)
 
 
-def test_open_but_convex_mesh_is_one_hull(folder, monkeypatch):
+def test_open_but_convex_mesh_is_one_hull(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meshes, "_decompose", lambda mesh: pytest.fail("cut what is convex"))
     mesh = trimesh.creation.box((0.05, 0.06, 0.1))
     mesh.update_faces(np.arange(12) > 0)
@@ -92,7 +94,7 @@ def test_open_but_convex_mesh_is_one_hull(folder, monkeypatch):
     assert len(load_objects(folder).objects[0].parts) == 1
 
 
-def write_groups(path, boxes, word="o"):
+def write_groups(path: Path, boxes: Sequence[Any], word: str = "o") -> None:
     text, base = [], 1
     for k, box in enumerate(boxes):
         text.append(f"{word} part{k}")
@@ -103,7 +105,7 @@ def write_groups(path, boxes, word="o"):
 
 
 @pytest.mark.parametrize("word", ["o", "g"])
-def test_groups_are_the_parts(folder, monkeypatch, word):
+def test_groups_are_the_parts(folder: Path, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
     monkeypatch.setattr(meshes, "_decompose", lambda mesh: pytest.fail("cut what was cut"))
     boxes = [trimesh.creation.box((0.02, 0.02, 0.06)), trimesh.creation.box((0.1, 0.02, 0.02))]
     boxes[1].apply_translation((0, 0, 0.04))
@@ -113,7 +115,7 @@ def test_groups_are_the_parts(folder, monkeypatch, word):
     assert found.mass == pytest.approx((0.02 * 0.02 * 0.06 + 0.1 * 0.02 * 0.02) * meshes.DENSITY, rel=1e-3)
 
 
-def test_too_many_groups_are_merged_and_flat_ones_thickened(folder):
+def test_too_many_groups_are_merged_and_flat_ones_thickened(folder: Path) -> None:
     boxes = [trimesh.creation.box((0.01, 0.02, 0.02)) for _ in range(10)]
     for k, box in enumerate(boxes):
         box.apply_translation((0.01 * k, 0, 0))
@@ -124,7 +126,7 @@ def test_too_many_groups_are_merged_and_flat_ones_thickened(folder):
     assert 2 * found.half_extents.min() >= 0.039
 
 
-def test_groups_by_material_are_not_the_parts(folder):
+def test_groups_by_material_are_not_the_parts(folder: Path) -> None:
     """Two posts of one material on a board of another: the posts' common hull would fill what is between them."""
     posts = [trimesh.creation.box((0.02, 0.04, 0.08)) for _ in range(2)]
     for side, post in zip((-1, 1), posts):
@@ -137,7 +139,7 @@ def test_groups_by_material_are_not_the_parts(folder):
     assert solid < 3.2e-4, "2.24e-4 as drawn, 5.4e-4 if the posts became one"
 
 
-def test_a_loop_in_a_group_of_its_own_is_not_filled(folder):
+def test_a_loop_in_a_group_of_its_own_is_not_filled(folder: Path) -> None:
     loop = trimesh.creation.torus(0.04, 0.006, major_sections=32, minor_sections=12)
     loop.apply_transform(trimesh.transformations.euler_matrix(np.pi / 2, 0, 0))
     loop.apply_translation((0, 0, 0.06))
@@ -147,7 +149,7 @@ def test_a_loop_in_a_group_of_its_own_is_not_filled(folder):
     assert len(found.parts) > 2 and solid < 2.5e-4, "the filled loop alone has 0.6e-4 more"
 
 
-def test_small_groups_may_have_any_shape(folder, monkeypatch):
+def test_small_groups_may_have_any_shape(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meshes, "_decompose", lambda mesh: pytest.fail("cut what was cut"))
     boxes = [trimesh.creation.box((0.02, 0.02, 0.06)), trimesh.creation.box((0.1, 0.02, 0.02))]
     boxes[1].apply_translation((0, 0, 0.04))
@@ -157,7 +159,7 @@ def test_small_groups_may_have_any_shape(folder, monkeypatch):
     assert len(load_objects(folder).objects[0].parts) == 3
 
 
-def test_what_lies_inside_does_not_matter(folder, monkeypatch):
+def test_what_lies_inside_does_not_matter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meshes, "_decompose", lambda mesh: pytest.fail("cut what is convex"))
     inside = trimesh.creation.icosphere(subdivisions=1, radius=0.02)
     trimesh.util.concatenate([trimesh.creation.box((0.08, 0.1, 0.2)), inside]).export(str(folder / "box.stl"))
@@ -165,7 +167,7 @@ def test_what_lies_inside_does_not_matter(folder, monkeypatch):
     assert len(found.parts) == 1 and len(found.parts[0]) == 8
 
 
-def test_a_noisy_scan_of_a_small_thing_is_one_hull(folder, monkeypatch):
+def test_a_noisy_scan_of_a_small_thing_is_one_hull(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meshes, "_decompose", lambda mesh: pytest.fail("cut what is convex"))
     ball = trimesh.creation.icosphere(subdivisions=4, radius=0.02)
     noise = 0.0005 * np.random.default_rng(0).standard_normal(len(ball.vertices)).clip(-2, 2)
@@ -174,7 +176,7 @@ def test_a_noisy_scan_of_a_small_thing_is_one_hull(folder, monkeypatch):
     assert len(load_objects(folder).objects[0].parts) == 1
 
 
-def test_polygons_and_negative_numbers(folder):
+def test_polygons_and_negative_numbers(folder: Path) -> None:
     corners = ["v " + " ".join(str(0.03 * x) for x in v) for v in np.ndindex(2, 2, 2)]
     quads = ["1 2 4 3", "5 7 8 6", "1 5 6 2", "3 4 8 7", "1 3 7 5"]
     lines = [*corners, *("f " + q for q in quads), "f -7 -3 -1 -5"]
@@ -186,7 +188,7 @@ def test_polygons_and_negative_numbers(folder):
 @pytest.mark.parametrize(
     ("factor", "said"), [(1000, "millimetres.*--object-scale 0.001"), (100, "centimetres.*--object-scale 0.01")]
 )
-def test_wrong_units_are_guessed_and_can_be_mended(folder, factor, said):
+def test_wrong_units_are_guessed_and_can_be_mended(folder: Path, factor: float, said: str) -> None:
     trimesh.creation.box(np.array((0.05, 0.06, 0.15)) * factor).export(str(folder / "box.stl"))
     with pytest.raises(ObjectError, match="box.stl: its longest side is .*" + said):
         load_objects(folder)
@@ -196,7 +198,7 @@ def test_wrong_units_are_guessed_and_can_be_mended(folder, factor, said):
     assert load_objects(folder).objects[0].half_extents[0] == pytest.approx(0.0375, rel=1e-5)
 
 
-def test_sidecar_sets_mass_and_friction(folder):
+def test_sidecar_sets_mass_and_friction(folder: Path) -> None:
     trimesh.creation.box((0.05, 0.06, 0.07)).export(str(folder / "box.stl"))
     plain = load_objects(folder).objects[0]
     (folder / "box.json").write_text('{"mass": 1.7, "friction": 0.6}')
@@ -229,7 +231,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_files_are_named_and_can_be_skipped(folder, name):
+def test_bad_files_are_named_and_can_be_skipped(folder: Path, name: str) -> None:
     text, said = BAD[name]
     (folder / name).write_text(text)
     with pytest.raises(ObjectError, match=f"{name}: .*({said})") as error:
@@ -244,7 +246,7 @@ def test_bad_files_are_named_and_can_be_skipped(folder, name):
         assert [o.name for o in load_objects(folder, skip_bad=True).objects] == ["good"]
 
 
-def test_no_meshes_no_directory_no_scale(folder):
+def test_no_meshes_no_directory_no_scale(folder: Path) -> None:
     with pytest.raises(ObjectError, match=r"no \.obj, .stl or .ply file"):
         load_objects(folder)
     (folder / "a.obj").write_text("")
@@ -254,11 +256,16 @@ def test_no_meshes_no_directory_no_scale(folder):
         load_objects(folder, scale=0.0)
 
 
-def test_second_load_comes_from_the_cache(folder, cache, monkeypatch):
+def test_second_load_comes_from_the_cache(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ell().export(str(folder / "ell.stl"))
-    calls = []
+    calls: List[meshes.RawMesh] = []
     cut = meshes._decompose
-    monkeypatch.setattr(meshes, "_decompose", lambda mesh: (calls.append(1), cut(mesh))[1])
+
+    def counted(mesh: meshes.RawMesh) -> List[np.ndarray]:
+        calls.append(mesh)
+        return cut(mesh)
+
+    monkeypatch.setattr(meshes, "_decompose", counted)
     first = load_objects(folder).objects[0]
     second = load_objects(folder).objects[0]
     assert len(calls) == 1 and len(list(cache.iterdir())) == 1
@@ -273,7 +280,9 @@ def test_second_load_comes_from_the_cache(folder, cache, monkeypatch):
     assert len(calls) == 3, "another scale is another object"
 
 
-def test_failed_decomposition_falls_back_to_the_hull(folder, cache, monkeypatch):
+def test_failed_decomposition_falls_back_to_the_hull(
+    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ell().export(str(folder / "ell.stl"))
     monkeypatch.setattr(meshes, "COACD", {**meshes.COACD, "no_such_option": 1})
     with pytest.warns(UserWarning, match="ell.stl: convex decomposition failed"):
@@ -281,7 +290,7 @@ def test_failed_decomposition_falls_back_to_the_hull(folder, cache, monkeypatch)
     assert len(found.parts) == 1 and not cache.exists(), "a failure must be tried again"
 
 
-def test_table_and_picture(tmp_path, capsys):
+def test_table_and_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "sheet.png"
     assert main(["mixed", "--count", "4", "--picture", str(picture)]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -44,7 +44,7 @@ def body_spec(thing: ObjectModel, *, explicit: bool) -> mujoco.MjSpec:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_hull_mass_agrees_with_trimesh(seed):
+def test_hull_mass_agrees_with_trimesh(seed: int) -> None:
     points = cloud(seed) + np.array([0.1, -0.2, 0.3])
     volume, centroid, second = mass_properties(convex_hull(points))
     mesh = trimesh.convex.convex_hull(points)
@@ -55,7 +55,7 @@ def test_hull_mass_agrees_with_trimesh(seed):
 
 
 @pytest.mark.parametrize("kind", ["hull", "cylinder", "mug", "drill", "bowl"])
-def test_object_mass_agrees_with_mujoco(kind):
+def test_object_mass_agrees_with_mujoco(kind: str) -> None:
     thing = generate_one(kind, 3, 0, off_centre=0.0)
     model = body_spec(thing, explicit=False).compile()
     scale = thing.mass / model.body_mass[1]
@@ -65,7 +65,7 @@ def test_object_mass_agrees_with_mujoco(kind):
     np.testing.assert_allclose(inertia, thing.inertia, rtol=1e-3, atol=1e-4 * np.trace(thing.inertia))
 
 
-def test_off_centre_mass_is_two_lumps():
+def test_off_centre_mass_is_two_lumps() -> None:
     """A uniform box of 70 % of the mass and a point of 30 %, put together by hand."""
     thing = build("b", "box", [box_points((0.05, 0.04, 0.03))], mass=1.0, com_shift=np.array([0.1, 0.0, -0.1]))
     shift = np.array([0.01, 0, -0.006])
@@ -79,7 +79,7 @@ def test_off_centre_mass_is_two_lumps():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_rest_probabilities_agree_with_trimesh(seed):
+def test_rest_probabilities_agree_with_trimesh(seed: int) -> None:
     hull = convex_hull(cloud(seed))
     com = mass_properties(hull)[1] + (0.004, 0, 0.002)
     ours = face_probabilities(hull, com)[0]
@@ -91,7 +91,7 @@ def test_rest_probabilities_agree_with_trimesh(seed):
 
 
 @pytest.mark.parametrize("name", ["procedural", "holdout"])
-def test_rest_poses_stay_in_mujoco(name):
+def test_rest_poses_stay_in_mujoco(name: str) -> None:
     for thing in SETS[name].objects[::10][:50]:
         model = body_spec(thing, explicit=True).compile()
         data = mujoco.MjData(model)
@@ -105,7 +105,7 @@ def test_rest_poses_stay_in_mujoco(name):
 
 
 @pytest.mark.parametrize("name", OBJECT_SETS)
-def test_every_object_keeps_the_contract(name):
+def test_every_object_keeps_the_contract(name: str) -> None:
     found = SETS[name]
     assert len({o.name for o in found.objects}) == len(found)
     for o in found.objects:
@@ -130,7 +130,7 @@ def test_every_object_keeps_the_contract(name):
         assert o.kind in found.kinds and o.kind in FAMILIES
 
 
-def test_sets_hold_what_they_promise():
+def test_sets_hold_what_they_promise() -> None:
     assert SETS["primitives"].kinds == ("sphere", "cube", "cylinder") and len(SETS["primitives"]) == 60
     assert SETS["mixed"].kinds == ("sphere", "cube", "cylinder", "hull")
     assert (np.bincount(SETS["mixed"].kind_index) == 50).all()
@@ -142,7 +142,7 @@ def test_sets_hold_what_they_promise():
     assert not any(tuple(np.round(o.half_extents, 9)) in sizes for o in SETS["holdout"].objects)
 
 
-def test_procedural_is_mostly_what_a_hand_can_hold():
+def test_procedural_is_mostly_what_a_hand_can_hold() -> None:
     objects = SETS["procedural"].objects
     sides = 2 * np.array([o.half_extents for o in objects])
     mass = np.array([o.mass for o in objects])
@@ -153,7 +153,7 @@ def test_procedural_is_mostly_what_a_hand_can_hold():
     assert np.mean([len(o.parts) == 1 for o in objects]) > 0.5
 
 
-def test_objects_hang_on_seed_and_index_alone():
+def test_objects_hang_on_seed_and_index_alone() -> None:
     few, many, other = (generate(TRAINING_KINDS, n, s) for n, s in ((6, 9), (9, 9), (6, 10)))
     for a, b in zip(few, many):
         assert a.name == b.name and a.mass == b.mass
@@ -165,7 +165,7 @@ def test_objects_hang_on_seed_and_index_alone():
     assert [o.mass for o in load_objects("procedural", count=3, seed=1).objects] != [o.mass for o in again.objects]
 
 
-def test_distance_is_exact_over_faces_and_a_bound_elsewhere():
+def test_distance_is_exact_over_faces_and_a_bound_elsewhere() -> None:
     chosen = [o for k in ("cube", "hull", "mug", "angle") for o in SETS["procedural"].objects if o.kind == k][::13][:12]
     whole = SETS["procedural"]
     ids = [whole.objects.index(o) for o in chosen]
@@ -193,7 +193,7 @@ def test_distance_is_exact_over_faces_and_a_bound_elsewhere():
     assert exact_seen > 50
 
 
-def test_tensors_are_the_objects():
+def test_tensors_are_the_objects() -> None:
     found = load_objects("holdout", count=60)
     t = found.tensors()
     for v, o in enumerate(found.objects):
@@ -212,7 +212,7 @@ def test_tensors_are_the_objects():
     assert found.tensors().faces.data_ptr() == t.faces.data_ptr(), "they are computed once"
 
 
-def test_reduced_hull_keeps_the_shape():
+def test_reduced_hull_keeps_the_shape() -> None:
     points = np.random.default_rng(0).normal(size=(2000, 3))
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     reduced, error = reduce_hull(convex_hull(points), 48)
@@ -224,19 +224,19 @@ def test_reduced_hull_keeps_the_shape():
     assert reduce_hull(convex_hull(box), 8)[1] == 0.0
 
 
-def test_coplanar_triangles_are_one_face():
+def test_coplanar_triangles_are_one_face() -> None:
     assert len(hull_faces(convex_hull(box_points((1, 2, 3)))).offsets) == 6
     assert len(hull_faces(convex_hull(ball_points())).offsets) == 80
 
 
-def test_merging_joins_what_belongs_together():
+def test_merging_joins_what_belongs_together() -> None:
     halves = [box_points((0.01, 0.02, 0.02), (x, 0, 0)) for x in (-0.01, 0.01)]
     far = box_points((0.01, 0.01, 0.01), (0.2, 0, 0))
     merged = merged_parts([halves[0], far, halves[1]], limit=2)
     assert sorted(np.round(np.ptp(p, axis=0)[0], 9) for p in merged) == [0.02, 0.04]
 
 
-def test_unknown_names_say_what_there_is():
+def test_unknown_names_say_what_there_is() -> None:
     with pytest.raises(ObjectError, match=r"primitives.*procedural.*directory"):
         load_objects("spheres")
     with pytest.raises(ObjectError, match="no shape family 'blob'"):
