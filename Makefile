@@ -31,7 +31,7 @@ $(VENV38)/installed: pyproject.toml constraints.txt
 imports-py38: $(VENV38)-light/installed
 	$(VENV38)-light/bin/python tests/import_without_torch.py
 
-$(VENV38)-light/installed: tests/import_without_torch.py
+$(VENV38)-light/installed: constraints.txt
 	$(PYTHON38) -m venv $(VENV38)-light
-	$(VENV38)-light/bin/python -m pip install numpy==1.24.4 mujoco==3.2.3 scipy==1.10.1 'trimesh>=4.4' 'networkx>=3' 'tyro>=0.9'
+	$(VENV38)-light/bin/python -m pip install -c constraints.txt numpy mujoco scipy trimesh networkx tyro
 	touch $@
