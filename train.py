@@ -35,8 +35,9 @@ from ppo_grasp.metrics import FILE as METRICS  # noqa: E402
 from tasks.commands.arguments import check_numbers, check_writable, checkpoint_path, load_set, run  # noqa: E402
 from tasks.evaluation.measure import evaluate  # noqa: E402
 from tasks.grasp.build import make_task  # noqa: E402
-from tasks.grasp.environment import GraspCfg  # noqa: E402
-from tasks.grasp.observations import hidden_columns  # noqa: E402
+from tasks.grasp.config import GraspCfg  # noqa: E402
+from tasks.grasp.observations import ACTOR, Layout  # noqa: E402
+from tasks.grasp.rewards import resolve  # noqa: E402
 from tasks.hands import get_hand  # noqa: E402
 from tasks.objects import ObjectSet  # noqa: E402
 from tasks.simulators import registry  # noqa: E402
@@ -192,8 +193,8 @@ def check(args: TrainArgs) -> None:
         flat=("trainer", "task"),
         positive=("max_minutes", "object_scale", "timestep", "hold_time", "learning_rate", "mass_scale"),
     )
-    hidden_columns(args.task.hidden_inputs)
-    get_hand(args.hand)
+    Layout(ACTOR, get_hand(args.hand)).columns(args.task.hidden_inputs)
+    resolve(args.task.reward, args.task.reward_weights)
     if args.run_dir is not None:
         check_writable("--run-dir", args.run_dir, directory=True)
         if args.resume is None and (args.run_dir / METRICS).exists():

@@ -44,7 +44,8 @@ from ppo_grasp import load_policy
 from ppo_grasp.device.policy_runner import PolicyRunner
 from tasks.evaluation.measure import evaluate
 from tasks.evaluation.settings import trained_with
-from tasks.grasp.environment import EpisodeRecord, GraspTask
+from tasks.grasp.environment import GraspTask
+from tasks.grasp.episodes import EpisodeRecord
 from tasks.grasp.starts import StartCfg
 from tasks.hands import get_hand
 from tasks.objects import ObjectSet, load_objects

@@ -41,7 +41,8 @@ from ppo_grasp import load_policy
 from ppo_grasp.device.graphs import CapturedFunction, side_stream
 from ppo_grasp.device.policy_runner import PolicyRunner
 from tasks.grasp.build import make_task
-from tasks.grasp.environment import GraspCfg, GraspTask
+from tasks.grasp.config import GraspCfg
+from tasks.grasp.environment import GraspTask
 from tasks.objects import ObjectSet
 from tasks.objects.build import build
 from tasks.objects.geometry import convex_hull
@@ -170,7 +171,7 @@ def measure(args: Args, hulls: int) -> Dict[str, Any]:
         "steps_per_s": 1e3 * args.num_envs / whole,
         **({"gpu_used_gb": used_gb() - before} if on_gpu else {}),
         "overflow_share": task.diagnostics()["contact_overflow_worlds"] / args.num_envs,
-        "held": float(task.record.held.float().mean()),
+        "held": float(task.episodes.record.held.float().mean()),
         "hardware": torch.cuda.get_device_name() if on_gpu else "the processor",
     }
 

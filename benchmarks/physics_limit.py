@@ -82,7 +82,7 @@ def measure(args: Args) -> Dict[str, float]:
     simulator, buffer = task.simulator, trainer.buffer
     assert isinstance(simulator, MujocoWarpSimulator)
     arrays = {name: wp.to_torch(getattr(simulator.data, name)) for name in KEPT}
-    played: List[torch.Tensor] = [torch.zeros_like(task.targets) for _ in range(buffer.num_steps)]
+    played: List[torch.Tensor] = [torch.zeros_like(task.targets.position) for _ in range(buffer.num_steps)]
 
     log = MetricsLogger(trainer.run_dir, 10**9, None, 0, 0)
     with side_stream(task.device):

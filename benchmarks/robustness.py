@@ -26,8 +26,9 @@ from ppo_grasp.device.policy_runner import PolicyRunner
 from tasks.evaluation.measure import evaluate
 from tasks.evaluation.settings import trained_with
 from tasks.grasp.build import make_task
-from tasks.grasp.environment import GraspCfg
-from tasks.grasp.observations import SLICES
+from tasks.grasp.config import GraspCfg
+from tasks.grasp.observations import ACTOR, Layout
+from tasks.hands import SHADOW_HAND
 from tasks.objects import ObjectSet, load_objects
 from tasks.simulators.mujoco.scene import PhysicsCfg
 
@@ -51,6 +52,9 @@ class Args:
     delays: Tuple[int, ...] = (1, 2)
     """Control steps."""
     json: Optional[Path] = None
+
+
+SLICES = Layout(ACTOR, SHADOW_HAND).slices
 
 
 def seen_through(policy: ActorCritic, change: Callable[[Tensor], Tensor]) -> Policy:

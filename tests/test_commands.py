@@ -19,7 +19,7 @@ import trimesh
 from ppo_grasp import load_policy
 from tasks.commands import arguments as command_line
 from tasks.commands.arguments import INTERRUPTED, checkpoint_path
-from tasks.grasp.environment import GraspCfg
+from tasks.grasp.config import GraspCfg
 from tasks.simulators.mujoco.scene import PhysicsCfg
 from tasks.viewing import rendering
 from tasks.viewing.rendering import RenderingError, WorldRenderer

@@ -7,7 +7,8 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
 
-from tasks.grasp.environment import EpisodeRecord, GraspTask
+from tasks.grasp.environment import GraspTask
+from tasks.grasp.episodes import EpisodeRecord
 
 LIFTED = 0.03
 """m of rise that make a grasp a lift."""
@@ -99,7 +100,9 @@ def evaluate(
         run_episode()
         keep = min(task.num_envs, num_episodes - done)
         rounds.append(
-            EpisodeRecord(**{f.name: getattr(task.record, f.name)[:keep].clone().cpu() for f in fields(EpisodeRecord)})
+            EpisodeRecord(
+                **{f.name: getattr(task.episodes.record, f.name)[:keep].clone().cpu() for f in fields(EpisodeRecord)}
+            )
         )
         done += keep
         wins += int(rounds[-1].held.sum())

@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Dict, Literal, Mapping, Optional, Type, TypeVar, Union, get_type_hints
 
-from tasks.grasp.environment import GraspCfg
-from tasks.grasp.observations import NUM_OBS
-from tasks.simulators.contract import NUM_DRIVES
+from tasks.grasp.config import GraspCfg
+from tasks.grasp.observations import observation_sizes
+from tasks.hands import get_hand
 from tasks.simulators.mujoco.scene import PhysicsCfg
 
 Cfg = TypeVar("Cfg")
@@ -52,15 +52,18 @@ class TrainingSettings:
 
 def trained_with(meta: Mapping[str, Any], path: Path, num_obs: int, num_actions: int) -> TrainingSettings:
     """The settings of a loaded policy.  Raises SettingsError if they, or the sizes, are not those of a grasping policy."""
-    if (num_obs, num_actions) != (NUM_OBS, NUM_DRIVES):
-        raise SettingsError(
-            f"{path} is a policy for {num_obs} observations and {num_actions} actions, not {NUM_OBS} and {NUM_DRIVES}: "
-            "give one that this version trained"
-        )
     try:
-        return TrainingSettings.from_meta(meta)
-    except SettingsError as error:
+        settings = TrainingSettings.from_meta(meta)
+        hand = get_hand(settings.hand)
+    except ValueError as error:
         raise SettingsError(f"{path}: {error}") from error
+    sizes = observation_sizes(hand)[0], hand.num_drives
+    if (num_obs, num_actions) != sizes:
+        raise SettingsError(
+            f"{path} is a policy for {num_obs} observations and {num_actions} actions, the hand {hand.name} has "
+            f"{sizes[0]} and {sizes[1]}: give a policy that this version trained"
+        )
+    return settings
 
 
 def rebuild(cls: Type[Cfg], values: Any, name: str) -> Cfg:
@@ -81,7 +84,7 @@ def rebuild(cls: Type[Cfg], values: Any, name: str) -> Cfg:
 def _checked(kind: Any, value: Any, name: str) -> Any:
     if isinstance(kind, type) and is_dataclass(kind):
         return rebuild(kind, value, name)
-    origin, inner = getattr(kind, "__origin__", None), getattr(kind, "__args__", ())
+    origin, inner = getattr(kind, "__origin__", None), tuple(getattr(kind, "__args__", ()))
     if origin is Literal:
         fits = value in inner
     elif origin is tuple:
@@ -90,6 +93,10 @@ def _checked(kind: Any, value: Any, name: str) -> Any:
         fits = isinstance(value, (list, tuple)) and len(value) == len(inner)
         if fits:
             return tuple(_checked(k, v, name) for k, v in zip(inner, value))
+    elif origin is dict:
+        fits = isinstance(value, dict)
+        if fits:
+            return {_checked(inner[0], k, name): _checked(inner[1], v, f"{name}.{k}") for k, v in value.items()}
     elif origin is Union:
         fits = value is None or (any(k in (int, float) for k in inner) and isinstance(value, (int, float)))
     elif kind is float:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from tasks.grasp.environment import GraspCfg, GraspTask
+from tasks.grasp.config import GraspCfg
+from tasks.grasp.environment import GraspTask
 from tasks.hands import get_hand
 from tasks.objects import ObjectSet
 from tasks.simulators.registry import make_simulator

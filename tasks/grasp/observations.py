@@ -1,83 +1,127 @@
-"""The 211 numbers a policy sees, each slice named once, and what the critic sees beyond them.
+"""What actor and critic see: tables of named slices, each cut from the situation.
 
-Vectors and poses are those of the palm's frame, so that nothing depends on where the hand is; only the base's own six
-joints tell that.
+Vectors and poses are in the palm's frame, so that nothing depends on where the hand is.  Only the base's own six joints tell
+that.  To show the critic something more, add one line to `CRITIC`.
 """
 
 from __future__ import annotations
 
-from typing import Dict, Sequence
+from dataclasses import dataclass
+from typing import Callable, Dict, NamedTuple, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
-from tasks import rotations
-from tasks.simulators.contract import SimState
-
-_SIZES = {
-    "joint_pos": 24,
-    "joint_vel": 24,
-    "object_pose": 7,
-    "object_vel": 6,
-    "fingertips_to_object": 15,
-    "previous_action": 24,
-    "goal_pose": 7,
-    "drive_force": 24,
-    "fingertip_quat": 20,
-    "fingertip_vel": 30,
-    "fingertip_wrench": 30,
-}
+from tasks.grasp.situation import Situation
+from tasks.hands.spec import HandSpec
 
 
-def _slices(sizes: Dict[str, int]) -> Dict[str, slice]:
-    result, start = {}, 0
-    for name, size in sizes.items():
-        result[name] = slice(start, start + size)
-        start += size
-    return result
+@dataclass
+class View:
+    """What slices are cut from."""
+
+    now: Situation
+    previous_action: Tensor
+    """(N, D)"""
+    hold_progress: Tensor
+    """(N,) steps at the goal without a break, as a share of those that count as held."""
+    best_distance: Tensor
+    """(N,) m, mean over fingertips and palm of the smallest distance to the object so far."""
+    mass: Tensor
+    """(N,) kg"""
+    friction: Tensor
+    """(N,)"""
+    half_extents: Tensor
+    """(N, 3) m, of the object's box."""
 
 
-SLICES = _slices(_SIZES)
-NUM_OBS = sum(_SIZES.values())
+class Slice(NamedTuple):
+    """A named part of an observation."""
+
+    name: str
+    size: Callable[[HandSpec], int]
+    """How many numbers it has, for a hand."""
+    read: Callable[[View], Tensor]
+    """(N, ...), flattened in the observation."""
 
 
-def hidden_columns(names: Sequence[str]) -> Tensor:
-    """(211,) bool, the columns of these slices.  Raises ValueError for a name that is none."""
-    unknown = [name for name in names if name not in SLICES]
-    if unknown:
-        raise ValueError(f"--hidden-inputs {' '.join(unknown)}: choose from {', '.join(SLICES)}")
-    hidden = torch.zeros(NUM_OBS, dtype=torch.bool)
-    for name in names:
-        hidden[SLICES[name]] = True
-    return hidden
+def _fixed(count: int) -> Callable[[HandSpec], int]:
+    return lambda hand: count
 
 
-def observe(state: SimState, previous_action: Tensor, goal_pos: Tensor, goal_quat: Tensor) -> Tensor:
-    """The policy's observation, (N, 211); previous_action (N, 24), goal_pos (N, 3), goal_quat (N, 4), world frame.
+def _per_drive(hand: HandSpec) -> int:
+    return hand.num_drives
 
-    Velocities and forces are the world's, turned into the palm's axes: the palm's own motion is not subtracted.
-    `fingertips_to_object` points from the object's origin to the fingertips.
-    """
-    # All vectors and all quaternions are turned at once: a kernel each for 29 vectors costs what it costs for one.
-    palm = state.palm_quat[:, None]
-    places = torch.stack([state.object_pos, goal_pos], dim=1) - state.palm_pos[:, None]
-    tips = state.fingertip_pos - state.object_pos[:, None]
-    pairs = [state.object_vel, state.fingertip_vel, state.fingertip_wrench]
-    vectors = torch.cat([places, tips, *(pair.reshape(len(pair), -1, 3) for pair in pairs)], dim=1)
-    vectors = rotations.rotate_inverse(palm, vectors)  # (N, 2 + 5 + 2 + 10 + 10, 3)
-    quats = torch.cat([state.object_quat[:, None], goal_quat[:, None], state.fingertip_quat], dim=1)
-    quats = rotations.canonical(rotations.multiply_inverse(palm, quats))  # (N, 2 + 5, 4)
-    parts = {
-        "joint_pos": [state.joint_pos],
-        "joint_vel": [state.joint_vel],
-        "object_pose": [vectors[:, 0], quats[:, 0]],
-        "object_vel": [vectors[:, 7:9]],
-        "fingertips_to_object": [vectors[:, 2:7]],
-        "previous_action": [previous_action],
-        "goal_pose": [vectors[:, 1], quats[:, 1]],
-        "drive_force": [state.drive_force],
-        "fingertip_quat": [quats[:, 2:]],
-        "fingertip_vel": [vectors[:, 9:19]],
-        "fingertip_wrench": [vectors[:, 19:29]],
-    }
-    return torch.cat([part.flatten(1) for name in _SIZES for part in parts[name]], dim=-1)
+
+def _per_tip(count: int) -> Callable[[HandSpec], int]:
+    return lambda hand: count * hand.num_fingertips
+
+
+ACTOR: Tuple[Slice, ...] = (
+    Slice("joint_pos", _per_drive, lambda v: v.now.state.joint_pos),
+    Slice("joint_vel", _per_drive, lambda v: v.now.state.joint_vel),
+    Slice("object_pose", _fixed(7), lambda v: torch.cat([v.now.palm.object_pos, v.now.palm.object_quat], dim=-1)),
+    Slice("object_vel", _fixed(6), lambda v: v.now.palm.object_vel),
+    Slice("fingertips_to_object", _per_tip(3), lambda v: v.now.palm.tips_from_object),
+    Slice("previous_action", _per_drive, lambda v: v.previous_action),
+    Slice("goal_pose", _fixed(7), lambda v: torch.cat([v.now.palm.goal_pos, v.now.palm.goal_quat], dim=-1)),
+    Slice("drive_force", _per_drive, lambda v: v.now.state.drive_force),
+    Slice("fingertip_quat", _per_tip(4), lambda v: v.now.palm.tip_quat),
+    Slice("fingertip_vel", _per_tip(6), lambda v: v.now.palm.tip_vel),
+    Slice("fingertip_wrench", _per_tip(6), lambda v: v.now.palm.tip_wrench),
+)
+"""What the policy sees, in this order: 211 numbers for the Shadow Hand, of which the first 107 are the published recipe's."""
+
+CRITIC: Tuple[Slice, ...] = (
+    Slice("tip_distance", _per_tip(1), lambda v: v.now.tip_distance),
+    Slice("palm_distance", _fixed(1), lambda v: v.now.palm_distance),
+    Slice("rise", _fixed(1), lambda v: v.now.rise),
+    Slice("goal_distance", _fixed(1), lambda v: v.now.goal_distance),
+    Slice("at_goal", _fixed(1), lambda v: v.now.at_goal.float()),
+    Slice("object_speed", _fixed(1), lambda v: v.now.object_speed),
+    Slice("hold_progress", _fixed(1), lambda v: v.hold_progress),
+    Slice("best_distance", _fixed(1), lambda v: v.best_distance),
+    Slice("mass", _fixed(1), lambda v: v.mass),
+    Slice("friction", _fixed(1), lambda v: v.friction),
+    Slice("half_extents", _fixed(3), lambda v: v.half_extents),
+    Slice("grip_force", _fixed(1), lambda v: v.now.tip_force.mean(-1)),
+    Slice("touching", _fixed(1), lambda v: (v.now.tip_force > 0.1).float().mean(-1)),
+    Slice("object_climb", _fixed(1), lambda v: v.now.state.object_vel[:, 2]),
+    Slice("palm_height", _fixed(1), lambda v: v.now.state.palm_pos[:, 2]),
+)
+"""What the critic sees beyond the actor's slices: mean over fingertips where the actor has each."""
+
+
+class Layout:
+    """Slices one after the other, for a hand."""
+
+    def __init__(self, parts: Sequence[Slice], hand: HandSpec) -> None:
+        self.parts = tuple(parts)
+        self.slices: Dict[str, slice] = {}
+        """Where each slice lies, by name."""
+        self.size = 0
+        for part in self.parts:
+            self.slices[part.name] = slice(self.size, self.size + part.size(hand))
+            self.size += part.size(hand)
+
+    def columns(self, names: Sequence[str]) -> Tensor:
+        """(size,) bool, the columns of these slices.  Raises ValueError for an unknown name."""
+        unknown = [name for name in names if name not in self.slices]
+        if unknown:
+            raise ValueError(f"--hidden-inputs {' '.join(unknown)}: choose from {', '.join(self.slices)}")
+        chosen = torch.zeros(self.size, dtype=torch.bool)
+        for name in names:
+            chosen[self.slices[name]] = True
+        return chosen
+
+
+def read(parts: Sequence[Slice], view: View) -> Tensor:
+    """(N, size) the slices of these parts, side by side."""
+    count = len(view.friction)
+    return torch.cat([part.read(view).reshape(count, -1) for part in parts], dim=-1)
+
+
+def observation_sizes(hand: HandSpec) -> Tuple[int, int]:
+    """How many numbers the actor and the critic see for a hand."""
+    actor = Layout(ACTOR, hand).size
+    return actor, actor + Layout(CRITIC, hand).size

@@ -1,230 +1,253 @@
-"""Rewards: each term one function of what happened in a step, and the presets that add them up.
+"""Rewards: each term is one function of what happened in a step; a preset is a table of terms and weights.
 
-Lengths in metres, forces in newtons, all tensors (N,) unless said otherwise.
+To add a term, write its function here and add one line to a preset's table.  Every term's weighted mean is logged under its
+name, as `reward/lift`.  Weights can be set on the command line, as `--reward-weights lift 0.5`.
+
+Lengths are in metres, forces in newtons.  All tensors are (N,) unless they say otherwise.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Callable, Dict, Tuple
+from typing import Callable, Dict, Mapping, NamedTuple, Tuple
 
 import torch
 from torch import Tensor
 
-
-@dataclass
-class Situation:
-    """How hand, object and goal stand to each other."""
-
-    tip_distance: Tensor
-    """(N, 5) from the fingertips' surfaces to the object's, not below 0."""
-    palm_distance: Tensor
-    """(N,) from the point before the palm to the object's surface, not below 0."""
-    tip_force: Tensor
-    """(N, 5) magnitude of the contact force on each fingertip."""
-    height: Tensor
-    """(N,) of the object's origin above the ground."""
-    rise: Tensor
-    """(N,) of the object's origin above where it rested."""
-    goal_distance: Tensor
-    """(N,) from the object's origin to the goal."""
-    at_goal: Tensor
-    """(N,) bool, within the success radius."""
-    object_speed: Tensor
-    """(N,) m/s"""
+from tasks.grasp.situation import Situation
 
 
 @dataclass
-class StepOutcome(Situation):
-    """What the terms may look at: the situation after a control step, and how it came about."""
+class Outcome:
+    """What the terms look at: the situation after a control step, and how it came about."""
 
+    now: Situation
     progress: Tensor
-    """(N,) by how much the six distances fell below their smallest so far in the episode, summed."""
-    dropped: Tensor
-    """(N,) bool, off the table."""
+    """(N,) by how much the distances of fingertips and palm fell below their smallest so far, mean over them."""
     goal_height: Tensor
     """(N,) of the goal above the ground."""
     lift_height: float
-    """Of the goal above where the object rested."""
+    """From where the object rested up to its goal."""
     action: Tensor
-    """(N, A), and in `previous_action` that of the step before."""
+    """(N, D)"""
     previous_action: Tensor
+    """(N, D), of the step before."""
     phase: Tensor
     """() from 0 to 1 over the first 10 M environment steps."""
-    at_object: Tensor = field(init=False)
-    """(N,) 1 where palm and fingertips are at the object, else 0; six terms ask for it."""
+    holding: Tensor = field(init=False)
+    """(N,) 1 where palm and fingertips are at the object, else 0.  It is a gate: batting and flinging earn nothing."""
 
     def __post_init__(self) -> None:
-        self.at_object = ((self.tip_distance.sum(-1) < 0.10) & (self.palm_distance < 0.05)).float()
+        self.holding = ((self.now.tip_distance.mean(-1) < 0.02) & (self.now.palm_distance < 0.05)).float()
 
 
-Term = Callable[[StepOutcome], Tensor]
+Term = Callable[[Outcome], Tensor]
 
 # The published recipe's terms.
 
 
-def recipe_reach(o: StepOutcome) -> Tensor:
-    """1 - tanh(5 d), d the mean distance of the fingertips."""
-    return 1 - torch.tanh(5 * o.tip_distance.mean(-1))
+def recipe_reach(o: Outcome) -> Tensor:
+    """1 - tanh(5 d), d from the centre of the fingertips to the object's position."""
+    return 1 - torch.tanh(5 * o.now.palm.tips_from_object.mean(1).norm(dim=-1))
 
 
-def recipe_contact(o: StepOutcome) -> Tensor:
-    """clamp(1 - |F - 5 N| / 10 N, 0, 1) where F > 0.5 N, F the mean force of the fingertips."""
-    force = o.tip_force.mean(-1)
+def recipe_contact(o: Outcome) -> Tensor:
+    """clamp(1 - |F - 5 N| / 10 N, 0, 1) where F > 0.5 N, F the sum of the fingers' contact forces."""
+    force = o.now.tip_force.sum(-1)
     return (1 - (force - 5).abs() / 10).clamp(0, 1) * (force > 0.5)
 
 
-def recipe_stability(o: StepOutcome) -> Tensor:
+def recipe_stability(o: Outcome) -> Tensor:
     """10 clamp(z - 0.1, 0, 0.3) where the object is slower than 0.1 m/s."""
-    return 10 * (o.height - 0.1).clamp(0, 0.3) * (o.object_speed < 0.1)
+    return 10 * (o.now.height - 0.1).clamp(0, 0.3) * (o.now.object_speed < 0.1)
 
 
-def recipe_lift(o: StepOutcome) -> Tensor:
+def recipe_lift(o: Outcome) -> Tensor:
     """exp(-5 |z - z_goal|) where z > 0.15 m."""
-    return torch.exp(-5 * (o.height - o.goal_height).abs()) * (o.height > 0.15)
+    return torch.exp(-5 * (o.now.height - o.goal_height).abs()) * (o.now.height > 0.15)
 
 
-def action_rate(o: StepOutcome) -> Tensor:
+def action_rate(o: Outcome) -> Tensor:
     """|a - a_prev|"""
     return (o.action - o.previous_action).norm(dim=-1)
 
 
-def action_size(o: StepOutcome) -> Tensor:
+def action_size(o: Outcome) -> Tensor:
     """|a|"""
     return o.action.norm(dim=-1)
 
 
-def recipe_dropped(o: StepOutcome) -> Tensor:
-    """1 where z < 0.05 m or off the table."""
-    return ((o.height < 0.05) | o.dropped).float()
+def recipe_dropped(o: Outcome) -> Tensor:
+    """1 where the object is below 0.05 m or off the table."""
+    return ((o.now.height < 0.05) | o.now.off_table).float()
 
 
 # The default's terms.
 
 
-def holding(o: StepOutcome) -> Tensor:
-    """1 where palm and fingertips are at the object: the gate that keeps batting and flinging worthless."""
-    return o.at_object
+def holding(o: Outcome) -> Tensor:
+    """1 where palm and fingertips are at the object."""
+    return o.holding
 
 
-def reach_progress(o: StepOutcome) -> Tensor:
-    """Latched approach: paid once per episode and millimetre, so that hovering near the object earns nothing."""
+def reach_progress(o: Outcome) -> Tensor:
+    """Mean approach of fingertips and palm, m.  Each millimetre is paid once per episode: hovering earns nothing."""
     return o.progress
 
 
-def fingers_near(o: StepOutcome) -> Tensor:
+def fingers_near(o: Outcome) -> Tensor:
     """mean(1 - tanh(10 d_i))"""
-    return (1 - torch.tanh(10 * o.tip_distance)).mean(-1)
+    return (1 - torch.tanh(10 * o.now.tip_distance)).mean(-1)
 
 
-def palm_near(o: StepOutcome) -> Tensor:
+def palm_near(o: Outcome) -> Tensor:
     """1 - tanh(10 d_palm)"""
-    return 1 - torch.tanh(10 * o.palm_distance)
+    return 1 - torch.tanh(10 * o.now.palm_distance)
 
 
-def lifted(o: StepOutcome) -> Tensor:
-    """Held, and how much of the way to the goal's height: paid from the first millimetre to the last.
+def lifted(o: Outcome) -> Tensor:
+    """Held, and how much of the way to the goal's height.  It is paid from the first millimetre to the last.
 
     Capped at 0.1 m, hands stayed there: see docs/experiments.md.
     """
-    return holding(o) * (o.rise / o.lift_height).clamp(0, 1)
+    return o.holding * (o.now.rise / o.lift_height).clamp(0, 1)
 
 
-def lifted_no_higher(o: StepOutcome) -> Tensor:
-    """As `lifted` up to the goal's height; above it falls again, to nothing at twice that."""
-    return holding(o) * (1 - (1 - o.rise / o.lift_height).abs()).clamp(min=0)
+def lifted_no_higher(o: Outcome) -> Tensor:
+    """As `lifted` up to the goal's height.  Above it falls again, to nothing at twice that height."""
+    return o.holding * (1 - (1 - o.now.rise / o.lift_height).abs()).clamp(min=0)
 
 
-def goal_near(o: StepOutcome) -> Tensor:
+def goal_near(o: Outcome) -> Tensor:
     """Held, 1 - tanh(5 d_goal)"""
-    return holding(o) * (1 - torch.tanh(5 * o.goal_distance))
+    return o.holding * (1 - torch.tanh(5 * o.now.goal_distance))
 
 
-def goal_exact(o: StepOutcome) -> Tensor:
-    """Held, exp(-(d_goal / 3 cm)^2): pulls to the middle of the success radius, where a wobble does not leave it."""
-    return holding(o) * torch.exp(o.goal_distance.square() / -(0.03**2))
+def goal_exact(o: Outcome) -> Tensor:
+    """Held, exp(-(d_goal / 3 cm)^2).  It pulls to the middle of the success radius, where a wobble does not leave it."""
+    return o.holding * torch.exp(o.now.goal_distance.square() / -(0.03**2))
 
 
-def at_goal(o: StepOutcome) -> Tensor:
+def at_goal(o: Outcome) -> Tensor:
     """Held within the success radius."""
-    return holding(o) * o.at_goal
+    return o.holding * o.now.at_goal
 
 
-def still_at_goal(o: StepOutcome) -> Tensor:
+def still_at_goal(o: Outcome) -> Tensor:
     """Held within the success radius, and how still, exp(-speed / 0.1 m/s)."""
-    return at_goal(o) * torch.exp(o.object_speed / -0.1)
+    return at_goal(o) * torch.exp(o.now.object_speed / -0.1)
 
 
-def action_rate_squared(o: StepOutcome) -> Tensor:
+def action_rate_squared(o: Outcome) -> Tensor:
     """|a - a_prev|^2"""
     return (o.action - o.previous_action).square().sum(-1)
 
 
-def dropped(o: StepOutcome) -> Tensor:
+def dropped(o: Outcome) -> Tensor:
     """1 where the object left the table."""
-    return o.dropped
+    return o.now.off_table.float()
 
 
-def recipe(o: StepOutcome) -> Tensor:
-    """The published four phases: weights (1 - p, 0.5, 2 p, 5 p), p the phase, and three penalties."""
-    p = o.phase
-    gain = (1 - p) * recipe_reach(o) + 0.5 * recipe_contact(o) + 2 * p * recipe_stability(o) + 5 * p * recipe_lift(o)
-    return gain - 0.01 * action_rate(o) - 0.001 * action_size(o) - 5 * recipe_dropped(o)
+class Weighted(NamedTuple):
+    """A term of a preset.  Its weight at phase p is `weight + slope p`."""
+
+    name: str
+    """In logs, and for `--reward-weights`."""
+    term: Term
+    weight: float
+    slope: float = 0.0
+
+    def scaled(self, weight: float) -> Weighted:
+        """The same course over the phase, with another weight; a term that grows from 0 gets it as its slope."""
+        if self.weight == 0:
+            return self._replace(slope=weight)
+        return self._replace(weight=weight, slope=self.slope * weight / self.weight)
 
 
-DEFAULT_TERMS: Tuple[Tuple[float, Term], ...] = (
-    (0.5, reach_progress),
-    (0.03, fingers_near),
-    (0.02, palm_near),
-    (0.02, holding),
-    (0.4, lifted),
-    (0.2, goal_near),
-    (0.1, goal_exact),
-    (0.3, at_goal),
-    (0.1, still_at_goal),
-    (-0.0005, action_rate_squared),
-    (-1.0, dropped),
+def fading(name: str, term: Term, weight: float) -> Weighted:
+    """A term whose weight falls to 0 over the phase."""
+    return Weighted(name, term, weight, -weight)
+
+
+def growing(name: str, term: Term, weight: float) -> Weighted:
+    """A term whose weight rises from 0 over the phase."""
+    return Weighted(name, term, 0.0, weight)
+
+
+Preset = Tuple[Weighted, ...]
+
+RECIPE: Preset = (
+    fading("reach", recipe_reach, 1.0),
+    Weighted("contact", recipe_contact, 0.5),
+    growing("stability", recipe_stability, 2.0),
+    growing("lift", recipe_lift, 5.0),
+    Weighted("action_rate", action_rate, -0.01),
+    Weighted("action_size", action_size, -0.001),
+    Weighted("dropped", recipe_dropped, -5.0),
 )
-APPROACH_TERMS = (reach_progress, fingers_near, palm_near)
-LEVEL_TERMS = tuple((weight, lifted_no_higher if term is lifted else term) for weight, term in DEFAULT_TERMS)
-LOOSE_TERMS = tuple((weight, term) for weight, term in DEFAULT_TERMS if term not in (goal_exact, still_at_goal))
+"""The published four phases."""
 
+DEFAULT: Preset = (
+    Weighted("reach", reach_progress, 3.0),
+    Weighted("fingers", fingers_near, 0.03),
+    Weighted("palm", palm_near, 0.02),
+    Weighted("holding", holding, 0.02),
+    Weighted("lift", lifted, 0.4),
+    Weighted("goal", goal_near, 0.2),
+    Weighted("exact", goal_exact, 0.1),
+    Weighted("at_goal", at_goal, 0.3),
+    Weighted("still", still_at_goal, 0.1),
+    Weighted("action_rate", action_rate_squared, -0.0005),
+    Weighted("dropped", dropped, -1.0),
+)
+"""What trains fastest to the highest success.  docs/experiments.md says what each term is worth."""
 
-def _sum(terms: Tuple[Tuple[float, Term], ...], o: StepOutcome) -> Tensor:
-    total = torch.zeros_like(o.rise)
-    for weight, term in terms:
-        total = torch.add(total, term(o), alpha=weight)
-    return total
+LEVEL: Preset = tuple(t._replace(term=lifted_no_higher) if t.name == "lift" else t for t in DEFAULT)
+"""As the default, but lifting higher than the goal pays less.  Few hands learn to lift, and then stay up there."""
 
+LOOSE: Preset = tuple(t for t in DEFAULT if t.name not in ("exact", "still"))
+"""As the default, but it pays nothing for being in the middle of the success radius, or still there."""
 
-def default(o: StepOutcome) -> Tensor:
-    """What trains fastest to the highest success: see docs/experiments.md for what each term is worth."""
-    return _sum(DEFAULT_TERMS, o)
+TWO_STAGE: Preset = tuple(
+    fading(t.name, t.term, t.weight) if t.name in ("reach", "fingers", "palm") else t for t in DEFAULT
+)
+"""As the default, but the terms of the approach fade out: then only what is done with the object counts.
 
+ResDex (Huang et al. 2024) trains a second stage without them.
+"""
 
-def level(o: StepOutcome) -> Tensor:
-    """The default, but lifting higher than the goal pays less: few hands learn to lift and then stay up there."""
-    return _sum(LEVEL_TERMS, o)
-
-
-def loose(o: StepOutcome) -> Tensor:
-    """The default, but nothing for being in the middle of the success radius, or still there."""
-    return _sum(LOOSE_TERMS, o)
-
-
-def two_stage(o: StepOutcome) -> Tensor:
-    """The default, its approach terms fading over the first 10 M steps: then only what is done with the object counts.
-
-    ResDex (Huang et al. 2024) trains a second stage without them.
-    """
-    approach = tuple((weight, term) for weight, term in DEFAULT_TERMS if term in APPROACH_TERMS)
-    return default(o) - o.phase * _sum(approach, o)
-
-
-REWARDS: Dict[str, Term] = {
-    "default": default,
-    "recipe": recipe,
-    "level": level,
-    "loose": loose,
-    "two_stage": two_stage,
+PRESETS: Dict[str, Preset] = {
+    "default": DEFAULT,
+    "recipe": RECIPE,
+    "level": LEVEL,
+    "loose": LOOSE,
+    "two_stage": TWO_STAGE,
 }
+
+
+def resolve(preset: str, weights: Mapping[str, float]) -> Preset:
+    """The preset's terms, with the weights that are given in place of its own.  Raises ValueError for an unknown name."""
+    terms = PRESETS[preset]
+    names = [t.name for t in terms]
+    unknown = [name for name in weights if name not in names]
+    if unknown:
+        raise ValueError(f"--reward-weights {' '.join(unknown)}: the terms of {preset!r} are {', '.join(names)}")
+    return tuple(t.scaled(weights[t.name]) if t.name in weights else t for t in terms)
+
+
+class Reward:
+    """The weighted sum of a preset's terms."""
+
+    def __init__(self, terms: Preset, device: torch.device) -> None:
+        self.terms = terms
+        self._weight = torch.tensor([t.weight for t in terms], device=device)
+        self._slope = torch.tensor([t.slope for t in terms], device=device)
+
+    def parts(self, o: Outcome) -> Tensor:
+        """(K, N) each term times its weight now."""
+        values = torch.stack([t.term(o) for t in self.terms])
+        return values * torch.addcmul(self._weight, self._slope, o.phase)[:, None]
+
+    def __call__(self, o: Outcome) -> Tensor:
+        """(N,) the reward."""
+        return self.parts(o).sum(0)

@@ -18,7 +18,8 @@ import mujoco
 import numpy as np
 from torch import Tensor
 
-from tasks.grasp.environment import GraspCfg, GraspTask
+from tasks.grasp.config import GraspCfg
+from tasks.grasp.environment import GraspTask
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
 from tasks.simulators.contract import TABLE_HEIGHT, Start
@@ -330,14 +331,14 @@ def draw_failures(
         for world in mask.nonzero()[:, 0].tolist():
             if world not in ends:
                 model, data = simulator.model_and_data(world)
-                ends[world] = renderer.draw(model, data, task.goal_pos[world].tolist())
+                ends[world] = renderer.draw(model, data, task.episodes.goal.pos[world].tolist())
 
     obs = task.reset()[0]
     simulator.before_reset = keep
     for _ in range(cfg.episode_steps):
         obs = task.step(policy(obs)).obs
     renderer.close()
-    record = task.record
+    record = task.episodes.record
     failed = (~record.held).nonzero()[:, 0].tolist()[:most]
     if failed:
         names = [objects.objects[int(record.object_id[w])].name for w in failed]

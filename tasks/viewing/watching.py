@@ -35,10 +35,10 @@ def play_episode(task: GraspTask, policy: Policy, show: Callable[[], None]) -> s
     name = task.objects.objects[int(simulator.state.object_id[0])].name
     show()
     simulator.after_step = show
-    while not task.counted[0]:
+    while not task.episodes.counted[0]:
         obs = task.step(policy(obs)).obs
     simulator.after_step = None
-    record = task.record
+    record = task.episodes.record
     if record.held[0]:
         return f"{name}: held"
     return f"{name}: {'at the goal, but not held' if record.ever[0] else 'not brought to the goal'}"
@@ -53,7 +53,7 @@ def film(task: GraspTask, policy: Policy, path: Path, episodes: int, speed: floa
     with Film(path, speed / simulator.control_dt) as video:
         for episode in range(episodes):
             outcome = play_episode(task, policy, lambda: video.add(renderer.draw(*_world(task))))
-            held += int(task.record.held[0])
+            held += int(task.episodes.record.held[0])
             print(f"{episode + 1}/{episodes} {outcome}", flush=True)
     renderer.close()
     print(f"{held} of {episodes} held; {video.frames} frames in {path}")
@@ -93,7 +93,11 @@ class _Closed(Exception):  # noqa: N818 - no error
 
 def _world(task: GraspTask) -> tuple:
     """What `draw` and `show` want to know of world 0."""
-    return (*_watched(task).model_and_data(0), task.goal_pos[0].tolist(), bool(task.steps_at_goal[0] > 0))
+    return (
+        *_watched(task).model_and_data(0),
+        task.episodes.goal.pos[0].tolist(),
+        bool(task.episodes.steps_at_goal[0] > 0),
+    )
 
 
 def _watched(task: GraspTask) -> WatchedSimulator:

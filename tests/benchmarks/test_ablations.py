@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from ppo_grasp import ActorCritic, ActorCriticCfg, save_policy
-from tasks.grasp.environment import EpisodeRecord
+from tasks.grasp.episodes import EpisodeRecord
 from tasks.grasp.starts import StartCfg
 from tasks.objects import load_objects
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from views import NUM_OBS, SLICES
 
 from ppo_grasp import ActorCritic, ActorCriticCfg
-from tasks.grasp.observations import NUM_OBS, SLICES
 from tasks.objects import load_objects
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))

@@ -9,7 +9,8 @@ from plain_mujoco import HAND, some_objects
 from scripted_simulator import ScriptedSimulator
 from torch import Tensor
 
-from tasks.grasp.environment import GraspCfg, GraspTask
+from tasks.grasp.config import GraspCfg
+from tasks.grasp.environment import GraspTask
 
 LIFT, RADIUS, EPISODE, HOLD = 0.25, 0.05, 100, 15
 OPEN_FINGERS = torch.zeros(18)
@@ -25,7 +26,7 @@ def scripted(num_envs: int, script: Optional[Script] = None, evaluation: bool = 
 def idle(task: GraspTask) -> Tensor:
     """Base still, fingers open."""
     action = torch.zeros(task.num_envs, 24)
-    low, high = task.joint_low[6:], task.joint_high[6:]
+    low, high = task.targets.low[6:], task.targets.high[6:]
     action[:, 6:] = 2 * (OPEN_FINGERS - low) / (high - low) - 1
     return action
 

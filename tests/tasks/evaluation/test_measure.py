@@ -11,7 +11,7 @@ import torch
 from scipy.stats import binomtest
 
 from tasks.evaluation.measure import LIFTED, Evaluation, evaluate, wilson
-from tasks.grasp.environment import EpisodeRecord
+from tasks.grasp.episodes import EpisodeRecord
 
 NAMES = ("ball", "box", "never met", "mug")
 
@@ -109,12 +109,12 @@ class Rounds:
     def __init__(self, num_envs: int) -> None:
         self.num_envs, self.round = num_envs, 0
         self.objects = SimpleNamespace(objects=[SimpleNamespace(name=name) for name in NAMES])
-        self.record = EpisodeRecord.zeros(num_envs, torch.device("cpu"))
+        self.episodes = SimpleNamespace(record=EpisodeRecord.zeros(num_envs, torch.device("cpu")))
 
     def run_episode(self) -> None:
         self.round += 1
-        self.record.held.copy_(torch.arange(self.num_envs) < self.round)
-        self.record.max_rise.fill_(0.1 * self.round)
+        self.episodes.record.held.copy_(torch.arange(self.num_envs) < self.round)
+        self.episodes.record.max_rise.fill_(0.1 * self.round)
 
 
 @pytest.mark.parametrize("wanted, rounds, held", [(4, 1, 1), (8, 2, 3), (10, 3, 5), (1, 1, 1), (3, 1, 1)])

@@ -24,9 +24,9 @@ from plain_mujoco import (
 )
 from scipy.spatial.transform import Rotation
 from torch import Tensor
+from views import NUM_OBS, SLICES, observe
 
 from tasks import rotations
-from tasks.grasp.observations import NUM_OBS, SLICES, observe
 from tasks.simulators.contract import SimState
 
 LAYOUT = {

@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from views import changed, outcome
 
 from tasks.grasp import rewards
-from tasks.grasp.rewards import REWARDS, StepOutcome
+from tasks.grasp.rewards import DEFAULT, PRESETS, Outcome, Reward, resolve
 
 COUNT = 400
 
 
-def outcome(seed: int = 0, count: int = COUNT, **given: Any) -> StepOutcome:
-    """Random, consistent in itself; `given` overrides fields."""
-    random = torch.Generator().manual_seed(seed)
-
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(count, *shape, generator=random)
-
-    rise = uniform(-0.06, 0.4)
-    rest = uniform(0.06, 0.12)
-    goal_distance = uniform(0.0, 0.4)
-    values = {
-        "tip_distance": uniform(0.0, 0.3, 5) * (uniform(0, 1, 5) > 0.2),
-        "palm_distance": uniform(0.0, 0.3) * (uniform(0, 1) > 0.2),
-        "progress": uniform(0.0, 0.1),
-        "tip_force": uniform(0.0, 30.0, 5) * (uniform(0, 1, 5) > 0.3),
-        "height": rest + rise,
-        "rise": rise,
-        "goal_height": rest + 0.25,
-        "lift_height": 0.25,
-        "goal_distance": goal_distance,
-        "at_goal": goal_distance < 0.05,
-        "object_speed": uniform(0.0, 0.4),
-        "dropped": uniform(0, 1) < 0.1,
-        "action": uniform(-1.0, 1.0, 24),
-        "previous_action": uniform(-1.0, 1.0, 24),
-        "phase": torch.tensor(0.3),
-    }
-    return StepOutcome(**{**values, **given})
+def paid(preset: str, o: Outcome, **weights: float) -> Tensor:
+    """(N,) what a preset pays."""
+    return Reward(resolve(preset, weights), torch.device("cpu"))(o)
 
 
 def array(values: Tensor) -> np.ndarray:
@@ -55,31 +30,35 @@ def check(mine: Tensor, right: np.ndarray) -> None:
     np.testing.assert_allclose(mine.numpy(), right, rtol=1e-5, atol=1e-6)
 
 
-def recipe_in_numpy(o: StepOutcome, p: float) -> np.ndarray:
-    distance, force = array(o.tip_distance).mean(1), array(o.tip_force).mean(1)
-    z, goal = array(o.height), array(o.goal_height)
+def recipe_in_numpy(o: Outcome, p: float) -> np.ndarray:
+    distance = np.linalg.norm(array(o.now.palm.tips_from_object).mean(1), axis=1)
+    force = array(o.now.tip_force).sum(1)
+    z, goal = array(o.now.height), array(o.goal_height)
     reach = 1 - np.tanh(5 * distance)
     contact = np.clip(1 - np.abs(force - 5) / 10, 0, 1) * (force > 0.5)
-    stability = 10 * np.clip(z - 0.1, 0, 0.3) * (array(o.object_speed) < 0.1)
+    stability = 10 * np.clip(z - 0.1, 0, 0.3) * (array(o.now.object_speed) < 0.1)
     lift = np.exp(-5 * np.abs(z - goal)) * (z > 0.15)
     a, b = array(o.action), array(o.previous_action)
     penalty = 0.01 * np.linalg.norm(a - b, axis=1) + 0.001 * np.linalg.norm(a, axis=1)
-    off = (z < 0.05) | o.dropped.numpy()
+    off = (z < 0.05) | o.now.off_table.numpy()
     return (1 - p) * reach + 0.5 * contact + 2 * p * stability + 5 * p * lift - penalty - 5.0 * off
 
 
 def test_recipe_reach() -> None:
+    """The distance is that of the fingertips' centre: fingertips on two opposite sides of the object have none."""
     o = outcome()
-    check(rewards.recipe_reach(o), 1 - np.tanh(5 * array(o.tip_distance).mean(1)))
-    assert (rewards.recipe_reach(replace(o, tip_distance=torch.zeros(COUNT, 5))) == 1).all()
+    centre = array(o.now.palm.tips_from_object).sum(1) / 5
+    check(rewards.recipe_reach(o), 1 - np.tanh(5 * np.sqrt((centre**2).sum(1))))
+    around = torch.tensor([[0.1, 0, 0], [-0.1, 0, 0], [0, 0.1, 0], [0, -0.1, 0], [0, 0, 0]]).expand(COUNT, 5, 3)
+    torch.testing.assert_close(rewards.recipe_reach(changed(o, tips_from_object=around)), torch.ones(COUNT))
 
 
 def test_recipe_contact() -> None:
     force = torch.tensor([0.0, 0.4, 0.5, 0.51, 1.0, 5.0, 9.0, 15.0, 16.0, 200.0])
-    o = outcome(count=len(force), tip_force=force[:, None].expand(-1, 5))
+    o = outcome(count=len(force), tip_force=force[:, None].expand(-1, 5) / 5)
     right = np.array([0, 0, 0, 1 - 4.49 / 10, 0.6, 1.0, 0.6, 0.0, 0.0, 0.0])
     check(rewards.recipe_contact(o), right)
-    uneven = torch.tensor([[25.0, 0, 0, 0, 0]])
+    uneven = torch.tensor([[2.0, 0, 3.0, 0, 0]])
     check(rewards.recipe_contact(outcome(count=1, tip_force=uneven)), np.array([1.0]))
 
 
@@ -104,62 +83,66 @@ def test_recipe_penalties() -> None:
     check(rewards.action_size(o), np.sqrt((a**2).sum(1)))
     height = torch.tensor([0.049, 0.05, 0.2, 0.2])
     gone = torch.tensor([False, False, False, True])
-    check(rewards.recipe_dropped(outcome(count=4, height=height, dropped=gone)), np.array([1.0, 0, 0, 1]))
+    check(rewards.recipe_dropped(outcome(count=4, height=height, off_table=gone)), np.array([1.0, 0, 0, 1]))
 
 
 @pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
 def test_recipe_is_its_weighted_sum(p: float) -> None:
     o = outcome(seed=1, phase=torch.tensor(p))
-    check(REWARDS["recipe"](o), recipe_in_numpy(o, p))
+    check(paid("recipe", o), recipe_in_numpy(o, p))
 
 
 def test_recipe_weights_by_isolated_terms() -> None:
     """Where all but one term is silent the sum is that term's weight."""
-    still = {"action": torch.zeros(1, 24), "previous_action": torch.zeros(1, 24), "dropped": torch.zeros(1) > 0}
-    none = {"tip_distance": torch.full((1, 5), 1e3), "tip_force": torch.zeros(1, 5), "object_speed": torch.ones(1)}
+    still = {"action": torch.zeros(1, 24), "previous_action": torch.zeros(1, 24), "off_table": torch.zeros(1) > 0}
+    none = {
+        "tips_from_object": torch.full((1, 5, 3), 1e3),
+        "tip_force": torch.zeros(1, 5),
+        "object_speed": torch.ones(1),
+    }
     none.update(height=torch.full((1,), 0.14), goal_height=torch.full((1,), 0.33))
     for p in (0.0, 0.3, 1.0):
         base = outcome(count=1, phase=torch.tensor(p), **still, **none)
-        assert REWARDS["recipe"](base).item() == pytest.approx(0, abs=1e-6)
+        assert paid("recipe", base).item() == pytest.approx(0, abs=1e-6)
         cases = {
-            1 - p: {"tip_distance": torch.zeros(1, 5)},
-            0.5: {"tip_force": torch.full((1, 5), 5.0)},
+            1 - p: {"tips_from_object": torch.zeros(1, 5, 3)},
+            0.5: {"tip_force": torch.full((1, 5), 1.0)},
             2 * p * 0.4: {"object_speed": torch.zeros(1)},
             5 * p: {"height": torch.full((1,), 0.33)},
-            -5.0: {"dropped": torch.ones(1) > 0},
+            -5.0: {"off_table": torch.ones(1) > 0},
             -0.01 - 0.001: {"action": torch.nn.functional.one_hot(torch.tensor([3]), 24).float()},
             -0.01: {"previous_action": torch.nn.functional.one_hot(torch.tensor([3]), 24).float()},
         }
         for value, change in cases.items():
-            assert REWARDS["recipe"](replace(base, **change)).item() == pytest.approx(value, abs=1e-6)
+            assert paid("recipe", changed(base, **change)).item() == pytest.approx(value, abs=1e-6)
 
 
 # The default.
 
 
-def held(count: int, **given: Any) -> StepOutcome:
+def held(count: int, **given: Any) -> Outcome:
     """Palm and fingertips at the object, nothing moves."""
     zeros = torch.zeros(count)
     values = {
         "tip_distance": torch.zeros(count, 5), "palm_distance": zeros, "progress": zeros, "object_speed": zeros,
-        "dropped": zeros > 0, "action": torch.zeros(count, 24), "previous_action": torch.zeros(count, 24),
+        "off_table": zeros > 0, "action": torch.zeros(count, 24), "previous_action": torch.zeros(count, 24),
     }  # fmt: skip
     return outcome(count=count, **{**values, **given})
 
 
 def test_every_term_is_one_number_a_world_and_finite() -> None:
     for o in (outcome(), held(COUNT), outcome(progress=torch.zeros(COUNT), tip_distance=torch.full((COUNT, 5), 50.0))):
-        for _, term in rewards.DEFAULT_TERMS:
+        for name, term, *_ in (*DEFAULT, *PRESETS["recipe"]):
             value = term(o)
-            assert value.shape == (COUNT,) and torch.isfinite(value).all(), term.__name__
+            assert value.shape == (COUNT,) and torch.isfinite(value).all(), name
 
 
 def test_default_is_the_sum_of_its_terms() -> None:
     o = outcome(seed=2)
     total = np.zeros(COUNT)
-    for weight, term in rewards.DEFAULT_TERMS:
-        total += weight * array(term(o))
-    check(REWARDS["default"](o), total)
+    for term in DEFAULT:
+        total += term.weight * array(term.term(o))
+    check(paid("default", o), total)
 
 
 def test_level_pays_less_for_lifting_too_high() -> None:
@@ -169,28 +152,28 @@ def test_level_pays_less_for_lifting_too_high() -> None:
     tent = np.array([0, 0, 0.4, 1, 0.8, 0.2, 0, 0])
     check(rewards.lifted_no_higher(o) / rewards.holding(o), tent)
     plain = np.array([0, 0, 0.4, 1, 1, 1, 1, 1])
-    check(REWARDS["default"](o) - REWARDS["level"](o), 0.4 * array(rewards.holding(o)) * (plain - tent))
+    check(paid("default", o) - paid("level", o), 0.4 * array(rewards.holding(o)) * (plain - tent))
 
 
 def test_loose_lacks_what_is_paid_for_precision() -> None:
     o = held(COUNT, goal_distance=torch.full((COUNT,), 0.01), at_goal=torch.ones(COUNT) > 0)
     precision = 0.1 * rewards.goal_exact(o) + 0.1 * rewards.still_at_goal(o)
     assert (precision > 0).all()
-    check(REWARDS["loose"](o), array(REWARDS["default"](o)) - array(precision))
+    check(paid("loose", o), array(paid("default", o)) - array(precision))
 
 
 @pytest.mark.parametrize("phase", [0.0, 0.4, 1.0])
 def test_second_stage_pays_nothing_for_the_approach(phase: float) -> None:
     o = outcome(seed=3, phase=torch.tensor(phase))
-    approach = 0.5 * rewards.reach_progress(o) + 0.03 * rewards.fingers_near(o) + 0.02 * rewards.palm_near(o)
+    approach = 3.0 * rewards.reach_progress(o) + 0.03 * rewards.fingers_near(o) + 0.02 * rewards.palm_near(o)
     assert (approach > 0).all()
-    check(REWARDS["two_stage"](o), array(REWARDS["default"](o)) - phase * array(approach))
+    check(paid("two_stage", o), array(paid("default", o)) - phase * array(approach))
 
 
 def test_default_weights_have_the_right_signs() -> None:
-    for weight, term in rewards.DEFAULT_TERMS:
+    for name, term, weight, _ in DEFAULT:
         penalty = term in (rewards.action_rate_squared, rewards.dropped, rewards.action_rate, rewards.action_size)
-        assert (weight < 0) == penalty, term.__name__
+        assert (weight < 0) == penalty, name
 
 
 def test_holding_gate_closes() -> None:
@@ -227,12 +210,47 @@ def test_nearer_to_the_goal_is_never_worse() -> None:
 def test_default_is_bounded() -> None:
     """A step pays at most a little more than a step at the goal, and a fling earns nothing above that."""
     best = held(1, rise=torch.full((1,), 0.25), goal_distance=torch.zeros(1), at_goal=torch.ones(1) > 0)
-    limit = REWARDS["default"](best).item()
-    positive = sum(weight for weight, _ in rewards.DEFAULT_TERMS if weight > 0)
+    limit = paid("default", best).item()
+    positive = sum(term.weight for term in DEFAULT if term.weight > 0)
     assert 0 < limit <= positive
     for seed in range(5):
         wild = outcome(seed=seed, progress=torch.zeros(COUNT), rise=torch.full((COUNT,), 5.0))
-        assert (REWARDS["default"](wild) <= limit + 1e-6).all()
-    for weight, term in rewards.DEFAULT_TERMS:
+        assert (paid("default", wild) <= limit + 1e-6).all()
+    for name, term, weight, _ in DEFAULT:
         if weight > 0 and term is not rewards.reach_progress:
-            assert (term(outcome(seed=7)) <= 1).all() and (term(outcome(seed=7)) >= 0).all(), term.__name__
+            assert (term(outcome(seed=7)) <= 1).all() and (term(outcome(seed=7)) >= 0).all(), name
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("phase", [0.0, 0.3, 1.0])
+def test_given_weights_replace_a_presets(preset: str, phase: float) -> None:
+    """Each term alone, twice its weight: the reward grows by what the term paid before."""
+    o = outcome(seed=4, phase=torch.tensor(phase))
+    own = paid(preset, o)
+    for term in PRESETS[preset]:
+        largest = term.weight or term.slope
+        paid_by_term = (term.weight + term.slope * phase) * array(term.term(o))
+        check(paid(preset, o, **{term.name: 2 * largest}), array(own) + paid_by_term)
+        check(paid(preset, o, **{term.name: 0.0}), array(own) - paid_by_term)
+
+
+def test_weights_of_unknown_terms_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"--reward-weights lifting: the terms of 'default' are reach, .*dropped"):
+        resolve("default", {"lifting": 1.0})
+
+
+def test_terms_mean_the_same_for_a_hand_of_four_fingertips() -> None:
+    """A fingertip that is where another is changes no term but the recipe's sum of forces."""
+    o = outcome(seed=5)
+    four = changed(
+        o,
+        tip_distance=o.now.tip_distance[:, [0, 0, 1, 1]],
+        tips_from_object=o.now.palm.tips_from_object[:, [0, 0, 1, 1]],
+    )
+    two = changed(
+        o,
+        tip_distance=o.now.tip_distance[:, :2],
+        tips_from_object=o.now.palm.tips_from_object[:, :2],
+    )
+    for name, term, *_ in (*DEFAULT, *PRESETS["recipe"]):
+        torch.testing.assert_close(term(four), term(two), msg=name)

@@ -272,14 +272,16 @@ def test_task_draws_fresh_starts_in_each_replay() -> None:
         action = torch.zeros(64, 24, device=CUDA)
 
         def end_all() -> None:
-            task.time.fill_(task.cfg.episode_steps)
+            task.episodes.time.fill_(task.cfg.episode_steps)
             task.step(action)
 
         captured = CapturedFunction(end_all, context=task.capture)
         seen = []
         for _ in range(5):
             captured()
-            seen.append((task.goal_pos.cpu(), task.friction.cpu(), task.simulator.state.object_id.cpu()))
+            seen.append(
+                (task.episodes.goal.pos.cpu(), task.episodes.friction.cpu(), task.simulator.state.object_id.cpu())
+            )
         assert captured._graph is not None
         for before, after in zip(seen, seen[1:]):
             assert all(not torch.equal(a, b) for a, b in zip(before, after))

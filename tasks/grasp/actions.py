@@ -1,0 +1,50 @@
+"""From actions to position targets of the drives."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tasks.grasp.config import GraspCfg
+from tasks.hands.spec import HandSpec
+
+BASE = 6
+"""Drives of the base: three slides, then three hinges."""
+
+
+class DriveTargets:
+    """Position targets of all drives, moved by actions.
+
+    The first 6 actions move the base's targets by increments.  The others are absolute: -1 to 1 covers a finger joint's range.
+    """
+
+    def __init__(self, hand: HandSpec, cfg: GraspCfg, num_envs: int, device: torch.device) -> None:
+        ranges = torch.as_tensor(hand.drive_ranges(), dtype=torch.float32, device=device)
+        self.low, self.high = ranges.unbind(-1)
+        """(D,) rad or m, the drives' limits."""
+        self.position = torch.zeros(num_envs, hand.num_drives, device=device)
+        """(N, D) rad or m"""
+        self._finger_middle = (self.low + self.high)[BASE:] / 2
+        self._finger_reach = (self.high - self.low)[BASE:] / 2
+        self._share_of_new = 1 - cfg.finger_smoothing
+        x, y, z = cfg.base_reach
+        self._base_low = torch.tensor([-x, -y, 0.0, -cfg.max_tilt, -cfg.max_fingers_up, -cfg.max_yaw], device=device)
+        self._base_high = torch.tensor([x, y, z, cfg.max_tilt, cfg.max_tilt, cfg.max_yaw], device=device)
+        self._step = torch.tensor([cfg.base_step] * 3 + [cfg.base_turn] * 3, device=device)
+        self._leash = torch.tensor([cfg.base_leash] * 3 + [cfg.turn_leash] * 3, device=device)
+
+    def move(self, action: Tensor, joint_pos: Tensor) -> None:
+        """Moves the targets.  action (N, D) within [-1, 1]; joint_pos (N, D), where the drives are.
+
+        Base: the target moves, on a leash, within reach.  Fingers: the target is smoothed.
+        """
+        base, fingers = self.position[:, :BASE], self.position[:, BASE:]
+        measured = joint_pos[:, :BASE]
+        base.addcmul_(action[:, :BASE], self._step)
+        base.clamp_(measured - self._leash, measured + self._leash).clamp_(self._base_low, self._base_high)
+        wanted = torch.addcmul(self._finger_middle, action[:, BASE:], self._finger_reach)
+        fingers.lerp_(wanted, self._share_of_new)
+
+    def begin(self, mask: Tensor, joint_pos: Tensor) -> None:
+        """Puts the targets of the worlds in mask (N,) where their joints start, joint_pos (N, D)."""
+        torch.where(mask[:, None], joint_pos, self.position, out=self.position)

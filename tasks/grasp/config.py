@@ -1,0 +1,55 @@
+"""The settings of the grasping task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Dict, Literal, Tuple
+
+from tasks.grasp.starts import StartCfg
+
+
+@dataclass(frozen=True)
+class GraspCfg:
+    """The task's settings.  Lengths are in metres, angles in radians.  One step is one control step."""
+
+    reward: Literal["default", "recipe", "level", "loose", "two_stage"] = "default"
+    """The reward's preset: see `tasks.grasp.rewards`."""
+    reward_weights: Dict[str, float] = field(default_factory=dict)
+    """Weights that replace those of the preset, by the term's name: `--reward-weights lift 0.5 still 0.2`.  0 switches a term
+    off."""
+    curriculum: Literal["uniform", "recipe", "adaptive"] = "adaptive"
+    """Which objects training episodes get: see `tasks.grasp.curriculum`."""
+    curriculum_floor: float = 0.25
+    """adaptive: an object that always succeeds is drawn with this weight, one that always fails with 1 + this."""
+    episode_steps: int = 100
+    """Control steps of an episode; 100 are 3.3 s at 30 Hz."""
+    lift_height: float = 0.25
+    """m from where the object rests up to its goal."""
+    success_radius: float = 0.05
+    """m, an object is at its goal when its origin is nearer than this."""
+    hold_time: float = 0.5
+    """s at the end of the episode.  A grasp is held if the object is at its goal for all of that time."""
+    base_step: float = 0.03
+    """m, a full action moves the base's target by this much in one step."""
+    base_turn: float = 0.1
+    """rad, a full action turns the base's target by this much in one step."""
+    base_leash: float = 0.04
+    """m, the base's target stays this close to where the base is."""
+    turn_leash: float = 0.25
+    """rad, the base's target stays this close to how the base is turned."""
+    base_reach: Tuple[float, float, float] = (0.3, 0.3, 0.8)
+    """m, the base's targets stay within +- x, +- y, and between 0 and z."""
+    max_tilt: float = 0.6
+    """rad, targets of the base's hinges x and y stay within +- this.  With 1.2, hands learn to lift by rolling over on the
+    table, and then hang there: see docs/experiments.md."""
+    max_yaw: float = 1.6
+    """rad, targets of the base's hinge z stay within +- this.  A quarter turn either way brings the grip across any box."""
+    max_fingers_up: float = 0.3
+    """rad, the base's hinge y tips the fingers up by no more than this.  Otherwise a forearm would be in the table."""
+    finger_smoothing: float = 0.5
+    """Share of the old finger target in the new one."""
+    table_half_side: float = 0.4
+    """m, an object whose origin leaves this square, or rises above 1 m, is off the table."""
+    hidden_inputs: Tuple[str, ...] = ()
+    """Slices of the observation that the policy sees as zero.  The critic sees them.  `tasks.grasp.observations` names them."""
+    start: StartCfg = field(default_factory=StartCfg)
