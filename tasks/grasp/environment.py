@@ -16,7 +16,7 @@ from tasks.grasp.config import GraspCfg
 from tasks.grasp.curriculum import ObjectCurriculum
 from tasks.grasp.episodes import Episodes
 from tasks.grasp.metrics import TaskMetrics
-from tasks.grasp.observations import ACTOR, CRITIC, Layout, View, observation_sizes, read
+from tasks.grasp.observations import ACTOR, Layout, View, observation_sizes, observe
 from tasks.grasp.rewards import Outcome, Reward, resolve
 from tasks.grasp.situation import Situation, SituationReader
 from tasks.grasp.starts import StartSampler
@@ -193,8 +193,7 @@ class GraspTask(VecTask):
             friction=self.episodes.friction,
             half_extents=half_extents,
         )
-        obs = read(ACTOR, view)
-        critic_obs = torch.cat([obs, read(CRITIC, view)], dim=-1)
+        obs, critic_obs = observe(view)
         return (obs.masked_fill(self._hidden, 0.0) if self.cfg.hidden_inputs else obs), critic_obs
 
     # The rest of the contract.

@@ -7,7 +7,7 @@ that.  To show the critic something more, add one line to `CRITIC`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Dict, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -41,8 +41,8 @@ class Slice(NamedTuple):
     name: str
     size: Callable[[HandSpec], int]
     """How many numbers it has, for a hand."""
-    read: Callable[[View], Tensor]
-    """(N, ...), flattened in the observation."""
+    read: Callable[[View], Union[Tensor, Tuple[Tensor, ...]]]
+    """(N, ...), or several of them, flattened in the observation."""
 
 
 def _fixed(count: int) -> Callable[[HandSpec], int]:
@@ -60,11 +60,11 @@ def _per_tip(count: int) -> Callable[[HandSpec], int]:
 ACTOR: Tuple[Slice, ...] = (
     Slice("joint_pos", _per_drive, lambda v: v.now.state.joint_pos),
     Slice("joint_vel", _per_drive, lambda v: v.now.state.joint_vel),
-    Slice("object_pose", _fixed(7), lambda v: torch.cat([v.now.palm.object_pos, v.now.palm.object_quat], dim=-1)),
+    Slice("object_pose", _fixed(7), lambda v: (v.now.palm.object_pos, v.now.palm.object_quat)),
     Slice("object_vel", _fixed(6), lambda v: v.now.palm.object_vel),
     Slice("fingertips_to_object", _per_tip(3), lambda v: v.now.palm.tips_from_object),
     Slice("previous_action", _per_drive, lambda v: v.previous_action),
-    Slice("goal_pose", _fixed(7), lambda v: torch.cat([v.now.palm.goal_pos, v.now.palm.goal_quat], dim=-1)),
+    Slice("goal_pose", _fixed(7), lambda v: (v.now.palm.goal_pos, v.now.palm.goal_quat)),
     Slice("drive_force", _per_drive, lambda v: v.now.state.drive_force),
     Slice("fingertip_quat", _per_tip(4), lambda v: v.now.palm.tip_quat),
     Slice("fingertip_vel", _per_tip(6), lambda v: v.now.palm.tip_vel),
@@ -115,10 +115,17 @@ class Layout:
         return chosen
 
 
-def read(parts: Sequence[Slice], view: View) -> Tensor:
-    """(N, size) the slices of these parts, side by side."""
+def observe(view: View) -> Tuple[Tensor, Tensor]:
+    """What the actor sees, and what the critic sees, as `observation_sizes` has their sizes."""
+    obs = torch.cat(_columns(ACTOR, view), dim=-1)
+    return obs, torch.cat([obs, *_columns(CRITIC, view)], dim=-1)
+
+
+def _columns(parts: Sequence[Slice], view: View) -> List[Tensor]:
     count = len(view.friction)
-    return torch.cat([part.read(view).reshape(count, -1) for part in parts], dim=-1)
+    found = [part.read(view) for part in parts]
+    flat = [x for part in found for x in (part if isinstance(part, tuple) else (part,))]
+    return [x.reshape(count, -1) for x in flat]
 
 
 def observation_sizes(hand: HandSpec) -> Tuple[int, int]:

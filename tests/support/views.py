@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tasks.grasp.observations import ACTOR, Layout, View, read
+from tasks.grasp.observations import ACTOR, Layout, View
+from tasks.grasp.observations import observe as observe_view
 from tasks.grasp.rewards import Outcome
 from tasks.grasp.situation import Goal, PalmFrame, Situation, palm_frame
 from tasks.hands import SHADOW_HAND
@@ -33,7 +34,7 @@ def observe(state: SimState, previous_action: Tensor, goal_pos: Tensor, goal_qua
     """(N, O) what the actor sees."""
     zeros = torch.zeros(len(goal_pos))
     now = situation(state, palm_frame(state, Goal(goal_pos, goal_quat, zeros)))
-    return read(ACTOR, View(now, previous_action, zeros, zeros, zeros, zeros, torch.zeros(len(goal_pos), 3)))
+    return observe_view(View(now, previous_action, zeros, zeros, zeros, zeros, torch.zeros(len(goal_pos), 3)))[0]
 
 
 OF_SITUATION = {f.name for f in fields(Situation)} | {"tip_distance", "palm_distance", "tips_from_object"}
