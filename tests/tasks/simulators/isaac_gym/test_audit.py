@@ -140,9 +140,7 @@ def test_isaac_audit_report_has_at_least_two_hundred_rows(isaac: Any, tmp_path: 
 def _command(tmp_path: Path, *words: str, first: str = "") -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": f"{DOUBLE}{os.pathsep}{ROOT}", "XDG_CACHE_HOME": str(tmp_path)}
     env.update(ISAAC_DOUBLE_ANY_PYTHON="1", ISAAC_DOUBLE_TORCH_LOADED="")
-    code = (
-        [sys.executable, "-m", "tasks.simulators.isaac_gym.simulator"] if not first else [sys.executable, "-c", first]
-    )
+    code = [sys.executable, "-m", "tasks.simulators.isaac_gym"] if not first else [sys.executable, "-c", first]
     return subprocess.run([*code, *words], env=env, cwd=str(tmp_path), capture_output=True, text=True)
 
 
