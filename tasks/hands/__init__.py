@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Dict
 
 from .shadow import SHADOW_HAND
-from .spec import FINGERTIPS, HandSpec
+from .spec import HandSpec
 
-__all__ = ["FINGERTIPS", "HANDS", "SHADOW_HAND", "HandSpec", "get_hand"]
+__all__ = ["HANDS", "SHADOW_HAND", "HandSpec", "get_hand"]
 
 HANDS: Dict[str, HandSpec] = {hand.name: hand for hand in (SHADOW_HAND,)}
 

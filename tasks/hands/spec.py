@@ -9,12 +9,10 @@ from typing import Mapping, Tuple
 import mujoco
 import numpy as np
 
-FINGERTIPS = ("first", "middle", "ring", "little", "thumb")
-
 
 @dataclass(frozen=True)
 class HandSpec:
-    """A floating hand of 6 base joints and 18 finger drives.
+    """A floating hand with D drives, 6 of them the base's, and F fingertips.
 
     With all base joints at zero the palm's frame is the world's: origin in the middle of the palm's inner face, z out of the
     back of the hand, x towards the fingers, so that the palm faces down.  Base joints are three slides x, y, z and three
@@ -26,17 +24,19 @@ class HandSpec:
     base_joints: Tuple[str, ...]
     """6 names: slide x, y, z, hinge x, y, z."""
     finger_joints: Tuple[str, ...]
-    """18 driven finger joints; actuators in the MJCF have the names of their joints and this order after the base's."""
+    """D - 6 driven joints of the fingers.  In the MJCF an actuator has the name of the joint that it drives."""
     coupled_joints: Mapping[str, str]
     """Distal joint -> the driven joint it follows one to one, through a fixed tendon."""
     palm_body: str
     palm_site: str
+    fingertips: Tuple[str, ...]
+    """F names for people, such as "thumb"; all tensors of fingertips have this order."""
     fingertip_bodies: Tuple[str, ...]
-    """5 distal bodies, in the order of FINGERTIPS."""
+    """F distal bodies."""
     fingertip_sites: Tuple[str, ...]
-    """5 sites, the fingertip frames: origin in the middle of the fingertip's rounded end."""
+    """F sites, the fingertips' frames: origin in the middle of the fingertip's rounded end."""
     fingertip_radius: Tuple[float, ...]
-    """5 radii of those ends, m."""
+    """F radii of those ends, m."""
     palm_centre: Tuple[float, float, float]
     """A point before the palm, in the palm's frame, where a grasped object's surface should come to lie, m."""
     grip_yaw: float = 0.0
@@ -47,7 +47,7 @@ class HandSpec:
     """Finger joints bent as before a grasp, thumb opposed, rad; joints not named are 0."""
 
     def drive_ranges(self) -> np.ndarray:
-        """(24, 2) lower and upper limits of the drives' targets, as the MJCF has them, m or rad."""
+        """(D, 2) lower and upper limits of the drives' targets, as the MJCF has them, m or rad."""
         model = mujoco.MjModel.from_xml_path(str(self.mjcf))
         return np.array([model.actuator(name).ctrlrange for name in self.drives])
 
@@ -59,9 +59,9 @@ class HandSpec:
     @property
     def num_drives(self) -> int:
         """D"""
-        return len(self.base_joints) + len(self.finger_joints)
+        return len(self.drives)
 
     @property
     def num_fingertips(self) -> int:
         """F"""
-        return len(self.fingertip_sites)
+        return len(self.fingertips)

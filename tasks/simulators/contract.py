@@ -1,8 +1,8 @@
 """What the task asks of a simulator: N worlds of one hand and one object over a table, stepped as one.
 
-All quantities are float32 tensors on `device` with a leading dimension N, in SI units, in the world frame, quaternions
-(w, x, y, z).  Positions and linear velocities are those of a frame's origin, not of a centre of mass.  The table is the
-plane z = `TABLE_HEIGHT`.  Simulators know neither rewards nor PPO.
+All quantities are float32 tensors on `device` with a leading dimension N, in SI units and in the world's frame.  Quaternions
+are (w, x, y, z).  Positions and linear velocities are those of a frame's origin, not of a centre of mass.  The table is the
+plane z = `TABLE_HEIGHT`.  The hand has D drives and F fingertips, see `HandSpec`.  Simulators know neither rewards nor PPO.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Dict
 import torch
 from torch import Tensor
 
+from tasks.hands.spec import HandSpec
 from tasks.objects import distance
 
 TABLE_HEIGHT = 0.05
@@ -26,8 +27,6 @@ COMPILE_OPTIONS: Dict[str, Any] = {
 }
 """For torch.compile: shapes never change, and whatever splits the graph is a mistake.  Rows of results are not padded, since
 copying such results into the rollout is slow."""
-NUM_DRIVES = 24
-NUM_FINGERTIPS = 5
 
 
 @dataclass
@@ -35,23 +34,23 @@ class SimState:
     """Tensors at constant addresses that `Simulator.step` and `Simulator.reset` refresh in place."""
 
     joint_pos: Tensor
-    """(N, 24) rad or m, the driven joints in the order of `HandSpec.drives`: 6 of the base, 18 of the fingers."""
+    """(N, D) rad or m, the driven joints in the order of `HandSpec.drives`: 6 of the base, then the fingers'."""
     joint_vel: Tensor
-    """(N, 24)"""
+    """(N, D) rad/s or m/s"""
     drive_force: Tensor
-    """(N, 24) N or N m, what each position drive exerts."""
+    """(N, D) N or N m, what each position drive exerts."""
     palm_pos: Tensor
     """(N, 3)"""
     palm_quat: Tensor
     """(N, 4)"""
     fingertip_pos: Tensor
-    """(N, 5, 3), thumb last: first, middle, ring, little, thumb."""
+    """(N, F, 3) in the order of `HandSpec.fingertips`."""
     fingertip_quat: Tensor
-    """(N, 5, 4)"""
+    """(N, F, 4)"""
     fingertip_vel: Tensor
-    """(N, 5, 6), linear then angular."""
+    """(N, F, 6), linear then angular."""
     fingertip_wrench: Tensor
-    """(N, 5, 6), force then torque about the fingertip's origin, exerted on the fingertip's body by all its contacts."""
+    """(N, F, 6), force then torque about the fingertip's origin, exerted on the fingertip's body by all its contacts."""
     object_pos: Tensor
     """(N, 3), origin of the object's frame (`ObjectModel`), not its centre of mass."""
     object_quat: Tensor
@@ -64,13 +63,14 @@ class SimState:
     """(N,) bool, worlds that diverged (not finite, or absurdly fast) in the last step: the task must reset them."""
 
     @classmethod
-    def zeros(cls, num_envs: int, device: torch.device) -> SimState:
-        """All-zero state; poses get the identity quaternion."""
+    def zeros(cls, hand: HandSpec, num_envs: int, device: torch.device) -> SimState:
+        """A state of zeros, with the shapes of this hand.  Orientations are the identity."""
+        drives, tips = hand.num_drives, hand.num_fingertips
         shapes = {
-            "joint_pos": (NUM_DRIVES,), "joint_vel": (NUM_DRIVES,), "drive_force": (NUM_DRIVES,),
+            "joint_pos": (drives,), "joint_vel": (drives,), "drive_force": (drives,),
             "palm_pos": (3,), "palm_quat": (4,),
-            "fingertip_pos": (NUM_FINGERTIPS, 3), "fingertip_quat": (NUM_FINGERTIPS, 4),
-            "fingertip_vel": (NUM_FINGERTIPS, 6), "fingertip_wrench": (NUM_FINGERTIPS, 6),
+            "fingertip_pos": (tips, 3), "fingertip_quat": (tips, 4),
+            "fingertip_vel": (tips, 6), "fingertip_wrench": (tips, 6),
             "object_pos": (3,), "object_quat": (4,), "object_vel": (6,), "object_id": (), "failed": (),
         }  # fmt: skip
         dtypes = {"object_id": torch.int64, "failed": torch.bool}
@@ -88,7 +88,7 @@ class Start:
     """The state of all worlds that `Simulator.reset` takes its rows from."""
 
     joint_pos: Tensor
-    """(N, 24), also the new targets; coupled joints follow."""
+    """(N, D), also the new targets of the drives.  Coupled joints get the position of the joint that they follow."""
     object_pos: Tensor
     """(N, 3)"""
     object_quat: Tensor
@@ -119,7 +119,7 @@ class Simulator:
     state: SimState
 
     def step(self, targets: Tensor) -> None:
-        """Holds the drives' position targets (N, 24) for `control_dt` and refreshes `state`."""
+        """Holds the drives' position targets (N, D) for `control_dt` and refreshes `state`."""
         raise NotImplementedError
 
     def reset(self, mask: Tensor, start: Start) -> None:

@@ -90,7 +90,7 @@ class HandKinematics:
 
 
 def hand_kinematics(hand: HandSpec, device: torch.device) -> HandKinematics:
-    """Palm, then the five fingertips, from the driven joints followed by the coupled ones."""
+    """Palm, then the fingertips, from the driven joints followed by the coupled ones."""
     model = mujoco.MjModel.from_xml_path(str(hand.mjcf))
     joints = (*hand.drives, *hand.coupled_joints)
     return HandKinematics(model, joints, (hand.palm_site, *hand.fingertip_sites), device)

@@ -8,6 +8,7 @@ from typing import Callable, List, Optional
 import torch
 from torch import Tensor
 
+from tasks.hands import HandSpec, get_hand
 from tasks.simulators.contract import SimState, Simulator, Start
 
 
@@ -16,13 +17,20 @@ class ScriptedSimulator(Simulator):
 
     name = "scripted"
 
-    def __init__(self, num_envs: int, after_step: Optional[Callable[[ScriptedSimulator], None]] = None) -> None:
+    def __init__(
+        self,
+        num_envs: int,
+        after_step: Optional[Callable[[ScriptedSimulator], None]] = None,
+        hand: Optional[HandSpec] = None,
+    ) -> None:
+        """hand: by default the Shadow Hand."""
+        self.hand = hand or get_hand("shadow")
         self.num_envs, self.device, self.control_dt = num_envs, torch.device("cpu"), 1 / 30
-        self.state = SimState.zeros(num_envs, self.device)
+        self.state = SimState.zeros(self.hand, num_envs, self.device)
         self.after_step = after_step
         self.follow = True
         self.time = 0
-        self.targets = torch.zeros(num_envs, 24)
+        self.targets = torch.zeros(num_envs, self.hand.num_drives)
         self.masks: List[Tensor] = []
         self.mass_scale, self.friction = torch.zeros(num_envs), torch.zeros(num_envs)
 
@@ -51,5 +59,6 @@ class ScriptedSimulator(Simulator):
     def _place_hand(self) -> None:
         """Palm where the slides are, fingertips in a row 10 cm before it."""
         self.state.palm_pos.copy_(self.state.joint_pos[:, :3])
-        row = torch.stack([torch.full((5,), 0.1), torch.linspace(-0.04, 0.04, 5), torch.zeros(5)], dim=-1)
+        tips = self.hand.num_fingertips
+        row = torch.stack([torch.full((tips,), 0.1), torch.linspace(-0.04, 0.04, tips), torch.zeros(tips)], dim=-1)
         self.state.fingertip_pos.copy_(self.state.palm_pos[:, None] + row)

@@ -21,6 +21,7 @@ SHADOW_HAND = HandSpec(
     coupled_joints={"FFJ1": "FFJ2", "MFJ1": "MFJ2", "RFJ1": "RFJ2", "LFJ1": "LFJ2"},
     palm_body="palm",
     palm_site="palm",
+    fingertips=("first", "middle", "ring", "little", "thumb"),
     fingertip_bodies=("ff_distal", "mf_distal", "rf_distal", "lf_distal", "th_distal"),
     fingertip_sites=("ff_tip", "mf_tip", "rf_tip", "lf_tip", "th_tip"),
     fingertip_radius=(0.008, 0.008, 0.008, 0.008, 0.0095),

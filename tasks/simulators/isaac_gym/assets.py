@@ -32,7 +32,7 @@ LINK_INERTIA = 1e-6
 
 @dataclass(frozen=True)
 class Drives:
-    """What each joint of the hand is to do, arrays (J,) in the order `names`: the 24 drives, then the coupled joints."""
+    """What each joint of the hand is to do, arrays (J,) in the order `names`: the D drives, then the coupled joints."""
 
     names: Tuple[str, ...]
     stiffness: np.ndarray
@@ -49,7 +49,7 @@ class Drives:
     """rad or m, the joint's range, to `upper`."""
     upper: np.ndarray
     target_lower: np.ndarray
-    """(24,) range of the drives' targets, to `target_upper`."""
+    """(D,) range of the drives' targets, to `target_upper`."""
     target_upper: np.ndarray
 
 

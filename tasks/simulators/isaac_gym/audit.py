@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 import torch
 
-from tasks.simulators.contract import NUM_DRIVES, TABLE_HEIGHT, Start
+from tasks.simulators.contract import TABLE_HEIGHT, Start
 from tasks.simulators.errors import SimulatorError
 from tasks.simulators.isaac_gym.assets import MOUNT, flat_hand
 from tasks.simulators.isaac_gym.preload import preload
@@ -167,7 +167,7 @@ def _reset(
 
 def _rest(sim: IsaacWorlds) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Joints of a hand that is flat and high, and each world's object in its first stable pose on the table."""
-    joints = torch.zeros((sim.num_envs, NUM_DRIVES), device=sim.device)
+    joints = torch.zeros((sim.num_envs, sim.hand.num_drives), device=sim.device)
     joints[:, 2] = TABLE_HEIGHT + 0.6
     items = [sim.objects.objects[i] for i in sim.scene.object_ids]
     pos = torch.zeros((sim.num_envs, 3))
@@ -198,24 +198,35 @@ def _finger_and_rest(sim: IsaacWorlds) -> List[Row]:
     joints, pos, quat = _rest(sim)
     _reset(sim, joints, pos, quat, None)
     targets = joints.clone()
-    follower, source = next(iter(sim.hand.coupled_joints.items()))
+    # A joint that another one follows, if the hand has one.
+    follower, source = next(iter(sim.hand.coupled_joints.items()), (None, sim.hand.finger_joints[0]))
     column = sim.hand.drives.index(source)
-    targets[:, column] = 0.5
+    bent = _within(sim, column, 0.5)
+    targets[:, column] = bent
     for _ in range(18):
         sim.step(targets)
     angles = sim.joint_angles()
-    coupled = angles[:, NUM_DRIVES + list(sim.hand.coupled_joints).index(follower)]
     others = sim.state.joint_pos - targets
     others[:, column] = 0.0
     sites, _ = sim.kinematics(angles)
     apart = torch.cat([sites[:, :1] - sim.state.palm_pos[:, None], sites[:, 1:] - sim.state.fingertip_pos], dim=1)
+    rows = []
+    if follower is not None:
+        coupled = angles[:, sim.drives.names.index(follower)]
+        behind = coupled - sim.state.joint_pos[:, column]
+        rows.append(_all(f"joint {follower} follows {source}, rad", 0.0, behind, 0.15))
     return [
-        _all(f"joint {source} at its target, rad", 0.5, sim.state.joint_pos[:, column], 0.1),
-        _all(f"joint {follower} follows {source}, rad", 0.0, coupled - sim.state.joint_pos[:, column], 0.15),
+        *rows,
+        _all(f"joint {source} at its target, rad", bent, sim.state.joint_pos[:, column], 0.1),
         _all("the other joints stay, rad or m", 0.0, others.abs().amax(-1), 0.05),
         _all("links against the MJCF's kinematics, m", 0.0, apart.norm(dim=-1).amax(-1), 2e-3),
         _all("objects at rest: height over rest height, m", 0.0, sim.state.object_pos[:, 2] - pos[:, 2], 5e-3),
     ]
+
+
+def _within(sim: IsaacWorlds, column: int, angle: float) -> float:
+    """The angle, or less where the drive's range ends before it, rad."""
+    return min(angle, 0.8 * float(sim.drives.target_upper[column]))
 
 
 def _reset_of_some(sim: IsaacWorlds) -> List[Row]:
@@ -225,7 +236,7 @@ def _reset_of_some(sim: IsaacWorlds) -> List[Row]:
     before_joints, before_pos = sim.state.joint_pos.clone(), sim.state.object_pos.clone()
     joints, pos, quat = _rest(sim)
     pos[:] = torch.tensor([-0.3, 0.2, 0.8], device=sim.device)
-    joints[:, 0], joints[:, NUM_DRIVES - 1] = 0.3, 0.4
+    joints[:, 0], joints[:, -1] = 0.3, _within(sim, sim.hand.num_drives - 1, 0.4)
     _reset(sim, joints, pos, quat, ids)
     sim.step(torch.where(keep[:, None], before_joints, joints))
     state = sim.state

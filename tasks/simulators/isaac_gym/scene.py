@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import NUM_DRIVES, TABLE_HEIGHT, Simulator
+from tasks.simulators.contract import TABLE_HEIGHT, Simulator
 from tasks.simulators.errors import SimulatorError
 from tasks.simulators.isaac_gym.assets import Drives, default_cache, write_hand, write_object
 from tasks.simulators.isaac_gym.settings import IsaacGymCfg
@@ -36,7 +36,7 @@ class Rows:
     dofs: Tensor
     """(N, J) int64 rows of the joints, in the order of `Drives.names`."""
     links: Tensor
-    """(N, 6) int64 rows of the palm's link and the five fingertips'."""
+    """(N, F + 1) int64 rows of the palm's link and the fingertips'."""
 
 
 @dataclass
@@ -55,7 +55,7 @@ class IsaacScene:
     """(N,) and in `mass_scale` (N,)."""
     mass_scale: np.ndarray
     link_com: np.ndarray
-    """(6, 3) m, centres of mass of palm and fingertips in their links, as Isaac Gym tells."""
+    """(F + 1, 3) m, centres of mass of palm and fingertips in their links, as Isaac Gym tells."""
     origins: np.ndarray
     """(N, 3) m, of each world in the simulation."""
     object_start: np.ndarray
@@ -98,7 +98,7 @@ def build(gym: Any, api: Any, owner: IsaacWorlds, object_ids: Sequence[int], see
 
     sim = _create_sim(gym, api, owner)
     hand_asset = _load(gym, sim, write_hand(owner.model, cache), hand_options(api))
-    _set_tendons(gym, hand_asset, cfg)
+    _set_tendons(gym, hand_asset, cfg, hand)
     dof_names = tuple(gym.get_asset_dof_names(hand_asset))
     body_names = list(gym.get_asset_rigid_body_names(hand_asset))
     links = (hand.palm_body, *hand.fingertip_bodies)
@@ -244,7 +244,7 @@ def _load(gym: Any, sim: Any, path: Path, options: Any) -> Any:
     return asset
 
 
-def _set_tendons(gym: Any, asset: Any, cfg: IsaacGymCfg) -> None:
+def _set_tendons(gym: Any, asset: Any, cfg: IsaacGymCfg, hand: HandSpec) -> None:
     """With coupling "drive" the tendons pull at nothing."""
     properties = gym.get_asset_tendon_properties(asset)
     for tendon in properties or ():
@@ -254,12 +254,12 @@ def _set_tendons(gym: Any, asset: Any, cfg: IsaacGymCfg) -> None:
         tendon.stiffness = 0.0
     if properties:
         _check(gym.set_asset_tendon_properties(asset, properties), "take the tendons' stiffness")
-    elif cfg.coupling == "tendon":
+    elif cfg.coupling == "tendon" and hand.coupled_joints:
         raise SimulatorError("Isaac Gym read no tendons from the hand; set coupling='drive' in IsaacGymCfg")
 
 
 def drive_properties(
-    table: np.ndarray, names: Sequence[str], drives: Drives, hand: Any, cfg: Any, api: Any
+    table: np.ndarray, names: Sequence[str], drives: Drives, hand: HandSpec, cfg: Any, api: Any
 ) -> np.ndarray:
     """The asset's record of joints with all that the importer drops or misreads written over, in the order of `names`.
 
@@ -270,7 +270,7 @@ def drive_properties(
     for row, name in enumerate(names):
         i = drives.names.index(name)
         stiffness, damping, effort = drives.stiffness[i], drives.damping[i], drives.effort[i]
-        if i >= NUM_DRIVES and cfg.coupling == "drive":
+        if i >= hand.num_drives and cfg.coupling == "drive":
             source = drives.names.index(hand.coupled_joints[name])
             stiffness, damping, effort = drives.stiffness[source], drives.damping[source], drives.effort[source]
         table["hasLimits"][row] = True

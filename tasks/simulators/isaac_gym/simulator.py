@@ -18,7 +18,7 @@ from torch import Tensor
 from tasks import rotations
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import NUM_DRIVES, TABLE_HEIGHT, SimState, Start
+from tasks.simulators.contract import TABLE_HEIGHT, SimState, Start
 from tasks.simulators.errors import SimulatorError
 from tasks.simulators.isaac_gym import audit, scene
 from tasks.simulators.isaac_gym.assets import read_drives
@@ -83,7 +83,7 @@ class IsaacGymSimulator(IsaacWorlds):
         """(N,) what each world was built with."""
         self._make_constants()
         self._make_buffers(gymtorch)
-        self.state = SimState.zeros(num_envs, self.device)
+        self.state = SimState.zeros(hand, num_envs, self.device)
         self.state.object_id.copy_(torch.as_tensor(ids, dtype=torch.int64))
         self._find_frame()
         self._pending: List[Tensor] = []
@@ -98,12 +98,13 @@ class IsaacGymSimulator(IsaacWorlds):
     def _make_constants(self) -> None:
         """Tables of the drives, frames of palm and fingertips in their links, rows in Isaac Gym's flat tensors."""
         hand, model, drives = self.hand, self.model, self.drives
+        driven = slice(hand.num_drives)
 
         def floats(values: object) -> Tensor:
             return torch.as_tensor(np.asarray(values), dtype=torch.float32, device=self.device)
 
-        self._stiffness, self._damping = floats(drives.stiffness[:NUM_DRIVES]), floats(drives.damping[:NUM_DRIVES])
-        self._effort = floats(drives.effort[:NUM_DRIVES])
+        self._stiffness, self._damping = floats(drives.stiffness[driven]), floats(drives.damping[driven])
+        self._effort = floats(drives.effort[driven])
         self._target_lower, self._target_upper = floats(drives.target_lower), floats(drives.target_upper)
         order = list(hand.drives)
         self._source = torch.tensor(
@@ -113,10 +114,11 @@ class IsaacGymSimulator(IsaacWorlds):
         sites = [model.site(name).id for name in (hand.palm_site, *hand.fingertip_sites)]
         self._site_pos, self._site_quat = floats(model.site_pos[sites]), floats(model.site_quat[sites])
         self._link_com = floats(self.scene.link_com)
-        """(6, 3) centres of mass of the palm's and fingertips' links, as Isaac Gym has them."""
+        """(F + 1, 3) centres of mass of the palm's and fingertips' links, as Isaac Gym has them."""
         self._object_com = floats([self.objects.objects[i].com for i in self.scene.object_ids])
         rows = self.scene.rows
         self._dof_rows, self._link_rows = rows.dofs.to(self.device), rows.links.to(self.device)
+        self._drive_rows, self._coupled_rows = self._dof_rows[:, driven], self._dof_rows[:, hand.num_drives :]
         self._hand_actor, self._object_actor = rows.hand.to(self.device), rows.object.to(self.device)
         self._object_row = self._object_actor.long()
         self.kinematics = hand_kinematics(hand, self.device)
@@ -162,7 +164,7 @@ class IsaacGymSimulator(IsaacWorlds):
 
     def _park(self) -> None:
         """All worlds at rest: the hand open over the table, the object on it."""
-        joint_pos = torch.zeros((self.num_envs, NUM_DRIVES), device=self.device)
+        joint_pos = torch.zeros((self.num_envs, self.hand.num_drives), device=self.device)
         joint_pos[:, 2] = TABLE_HEIGHT + 0.4
         ids = self.state.object_id.tolist()
         rest = [self.objects.objects[i] for i in ids]
@@ -181,10 +183,10 @@ class IsaacGymSimulator(IsaacWorlds):
         """See `Simulator.step`."""
         targets = targets.clamp(self._target_lower, self._target_upper)
         self._submit_resets()
-        self._targets[self._dof_rows[:, :NUM_DRIVES]] = targets
+        self._targets[self._drive_rows] = targets
         if self.cfg.coupling == "drive":
             followed = self.state.joint_pos[:, self._source]
-            self._targets[self._dof_rows[:, NUM_DRIVES:]] = followed
+            self._targets[self._coupled_rows] = followed
         self._require(self.gym.set_dof_position_target_tensor(self.sim, self._targets_desc), "position targets")
         for _ in range(self.simulations):
             self.gym.simulate(self.sim)
@@ -257,7 +259,7 @@ class IsaacGymSimulator(IsaacWorlds):
     def _read(self, targets: Tensor) -> None:
         """From Isaac Gym's tensors to `state`; a world that diverged keeps its last sane values."""
         state = self.state
-        dof, root = self._dof[self._dof_rows[:, :NUM_DRIVES]], self._root[self._object_row]
+        dof, root = self._dof[self._drive_rows], self._root[self._object_row]
         links = self._links[self._link_rows]
         force = self._contact[self._link_rows[:, 1:]]
         joints, speeds = dof[..., 0], dof[..., 1]

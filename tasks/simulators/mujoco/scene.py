@@ -90,10 +90,10 @@ class Scene:
     object_dof: int
     hand_mass: float
     drive_qpos: np.ndarray
-    """(24,) addresses of the driven joints' coordinates, and in `drive_dof` of their velocities."""
+    """(D,) addresses of the driven joints' coordinates, and in `drive_dof` of their velocities."""
     drive_dof: np.ndarray
     coupled_qpos: np.ndarray
-    """(4,) addresses of the coupled joints, which follow the drives `coupled_source` (4,)."""
+    """(C,) addresses of the coupled joints, which follow the drives `coupled_source` (C,)."""
     coupled_source: np.ndarray
     geom_rows: Dict[str, np.ndarray]
     """GEOM_FIELDS -> (V, K, ...) for the V objects of the set."""

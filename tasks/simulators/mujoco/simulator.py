@@ -48,7 +48,7 @@ class MujocoSimulator(Simulator):
         # The tree of bounding volumes that the mid-phase descends is that of the first object's parts.
         self.scene.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
         self.batch = Batch(self.scene.model, num_envs, num_threads, persistent=True)
-        self.state = SimState.zeros(num_envs, self.device)
+        self.state = SimState.zeros(hand, num_envs, self.device)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             arrays = MujocoArrays(

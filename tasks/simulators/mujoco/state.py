@@ -37,15 +37,15 @@ class Places:
     """Numbers of what the state is read from, in the model's order of actuators, bodies and sites."""
 
     actuators: List[int]
-    """(24,), in the order of `HandSpec.drives`."""
+    """(D,), in the order of `HandSpec.drives`."""
     tips: List[int]
-    """(5,) bodies of the fingertips, whose frames are those of the sites `tip_sites` (5,)."""
+    """(F,) bodies of the fingertips, whose frames are those of the sites `tip_sites` (F,)."""
     tip_sites: List[int]
     palm: int
     """Body of the site `palm_site`."""
     palm_site: int
     site_quat: np.ndarray
-    """(6, 4) the sites' turn in their bodies, fingertips then palm."""
+    """(F + 1, 4) the sites' turn in their bodies, fingertips then palm."""
     root: int
     """Body at the hand's base: velocities and wrenches are about the centre of mass of all that hangs on it."""
 

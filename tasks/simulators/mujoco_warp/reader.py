@@ -10,16 +10,11 @@ import warp as wp
 from torch import Tensor
 
 from tasks.hands.spec import HandSpec
-from tasks.simulators.contract import NUM_DRIVES, NUM_FINGERTIPS, SimState
+from tasks.simulators.contract import SimState
 from tasks.simulators.mujoco.scene import Scene
 from tasks.simulators.mujoco.state import MAX_SPEED, Places
 
 wp.set_module_options({"enable_backward": False, "default_grid_stride": False})
-
-_FORCE_LANES = NUM_DRIVES + NUM_FINGERTIPS
-"""Threads of a world: one a drive, one a fingertip."""
-_MOTION_LANES = NUM_DRIVES + NUM_FINGERTIPS + 3
-"""And one each for the palm, the object and whether the world has failed."""
 
 
 @wp.func
@@ -137,7 +132,12 @@ class WarpStateReader:
     """`StateReader` for MuJoCo Warp: each of its two parts is one launch on Warp's current stream."""
 
     def __init__(self, scene: Scene, hand: HandSpec, data: mjw.Data, state: SimState) -> None:
-        self._worlds, device = state.joint_pos.shape[0], state.joint_pos.device
+        device = state.joint_pos.device
+        worlds, lanes = state.joint_pos.shape[0], hand.num_drives + hand.num_fingertips
+        self._force_threads = worlds, lanes
+        """One thread a drive and one a fingertip."""
+        self._motion_threads = worlds, lanes + 3
+        """And one each for the palm, the object and whether the world has failed."""
         self._device = wp.device_from_torch(device)
         places = Places.of(scene, hand)
 
@@ -192,8 +192,8 @@ class WarpStateReader:
 
     def read_forces(self) -> None:
         """See `StateReader.read_forces`."""
-        wp.launch(_read_forces, (self._worlds, _FORCE_LANES), self._forces, device=self._device)
+        wp.launch(_read_forces, self._force_threads, self._forces, device=self._device)
 
     def read_motion(self) -> None:
         """See `StateReader.read_motion`."""
-        wp.launch(_read_motion, (self._worlds, _MOTION_LANES), self._motion, device=self._device)
+        wp.launch(_read_motion, self._motion_threads, self._motion, device=self._device)

@@ -63,7 +63,7 @@ class MujocoWarpSimulator(Simulator):
                 naccdmax=max(CONVEX_PAIRS_PER_WORLD * num_envs, 256),
                 njmax=CONSTRAINTS_PER_WORLD,
             )
-        self.state = SimState.zeros(num_envs, self.device)
+        self.state = SimState.zeros(hand, num_envs, self.device)
         self._nan_resets = torch.zeros((), dtype=torch.int64, device=self.device)
         self._reader = WarpStateReader(self.scene, hand, self.data, self.state)
         self._writer = WarpStartWriter(self.scene, hand, self.model, self.data, self.state, self._nan_resets)

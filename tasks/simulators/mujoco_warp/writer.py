@@ -10,7 +10,7 @@ import warp as wp
 from torch import Tensor
 
 from tasks.hands.spec import HandSpec
-from tasks.simulators.contract import NUM_DRIVES, NUM_FINGERTIPS, SimState, Start
+from tasks.simulators.contract import SimState, Start
 from tasks.simulators.mujoco.scene import Scene
 from tasks.simulators.mujoco.state import Places
 
@@ -140,8 +140,9 @@ class WarpStartWriter:
         geoms, bodies = scene.geom_rows, scene.body_rows
         objects, slots = geoms["geom_dataid"].shape
         # A thread per drive, coupled joint, velocity, fingertip and geom of the object; the last is for its body and pose.
-        lanes = NUM_DRIVES + len(scene.coupled_qpos) + data.qvel.shape[1] + NUM_FINGERTIPS + slots + 1
-        self._dim = len(state.joint_pos), lanes
+        coupled, velocities = len(scene.coupled_qpos), data.qvel.shape[1]
+        lanes = hand.num_drives + coupled + velocities + hand.num_fingertips + slots + 1
+        self._threads = len(state.joint_pos), lanes
 
         def view(tensor: Tensor, dtype: Any = None) -> Any:
             return wp.from_torch(tensor, dtype)
@@ -214,4 +215,4 @@ class WarpStartWriter:
             start.friction,
         )
         views = [wp.from_torch(tensor) for tensor in given]  # whatever their strides
-        wp.launch(_write_start, self._dim, [*self._arguments, *views], device=self._device)
+        wp.launch(_write_start, self._threads, [*self._arguments, *views], device=self._device)

@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from tasks.hands import FINGERTIPS, HANDS, SHADOW_HAND, get_hand
+from tasks.hands import HANDS, SHADOW_HAND, get_hand
 
 HAND = SHADOW_HAND
 FINGERS = ("FF", "MF", "RF", "LF")
@@ -136,7 +136,7 @@ def test_counts_names_and_orders(model):
     assert joints == {*HAND.drives, *HAND.coupled_joints}
     assert [model.joint(i).name for i in range(6)] == list(HAND.base_joints)
     assert dict(HAND.coupled_joints) == {f"{finger}J1": f"{finger}J2" for finger in FINGERS}
-    assert len(HAND.fingertip_bodies) == len(HAND.fingertip_sites) == len(HAND.fingertip_radius) == len(FINGERTIPS)
+    assert len(HAND.fingertip_bodies) == len(HAND.fingertip_sites) == len(HAND.fingertip_radius) == len(HAND.fingertips)
     assert model.site_bodyid[model.site(HAND.palm_site).id] == model.body(HAND.palm_body).id
     for body, site, radius in zip(HAND.fingertip_bodies, HAND.fingertip_sites, HAND.fingertip_radius):
         body_id = model.body(body).id

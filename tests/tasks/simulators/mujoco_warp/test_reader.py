@@ -46,7 +46,7 @@ def check_motion(sim: MujocoWarpSimulator) -> None:
 
 def compare(sim: MujocoWarpSimulator, part: str, names: Set[str]) -> None:
     """Both readers write the same numbers into these fields, all of them, and nothing into the others."""
-    right = SimState.zeros(WORLDS, sim.device)
+    right = SimState.zeros(HAND, WORLDS, sim.device)
     for state in (sim.state, right):
         for f in fields(SimState):
             getattr(state, f.name).fill_(True if f.name == "failed" else 77)
