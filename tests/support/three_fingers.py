@@ -47,6 +47,7 @@ def without_coupling(folder: Path) -> HandSpec:
 TESTED = HandUnderTest(
     THREE_FINGERS,
     bent={"right_flex": 0.5, "left_flex": 0.8, "left_spread": -0.2, "thumb_curl": 0.6, "thumb_spread": 0.3},
+    back=(0.0, 0.0, 0.02),
     pressing={"left_flex": 0.6, "right_flex": 0.6, "right_curl": 0.6},
     pressing_tips=(1, 2),
     pressing_heights=(0.08, 0.01),

@@ -1,20 +1,19 @@
-"""The building half of the double's Gym: simulation, assets, environments, actors and their properties, up to `prepare_sim`."""
+"""The building half of the double's Gym: simulation, assets, environments and actors, up to `prepare_sim`."""
 
 from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Dict
 
 import numpy as np
 
 from isaacgym import _asset
 from isaacgym._control import RefusedError, control
+from isaacgym._records import EnvData, SimData, actor_of
 from isaacgym._rules import function
 from isaacgym._types import (
-    DOF_DTYPE,
     Asset,
     ContactCollection,
     Env,
@@ -24,66 +23,7 @@ from isaacgym._types import (
     UpAxis,
     Vec3,
 )
-from isaacgym._world import Actor, World, index_of
-
-
-@dataclass
-class EnvData:
-    """One environment while it is built and after."""
-
-    sim: SimData
-    number: int
-    origin: np.ndarray
-    actors: List[Actor] = field(default_factory=list)
-    aggregate: Optional[Tuple[int, int]] = None
-    world: Optional[World] = None
-
-
-@dataclass
-class SimData:
-    """What a Sim handle stands for."""
-
-    params: Any
-    graphics: int
-    envs: List[Env] = field(default_factory=list)
-    actors: List[Tuple[EnvData, int]] = field(default_factory=list)
-    bodies: int = 0
-    dofs: int = 0
-    plane: Any = None
-    prepared: bool = False
-    frames: int = 0
-    materials: Set[Tuple[float, float]] = field(default_factory=set)
-    buffers: Dict[str, np.ndarray] = field(default_factory=dict)
-    pending: Dict[str, Any] = field(default_factory=dict)
-    touched: Set[int] = field(default_factory=set)
-    refreshed: Set[str] = field(default_factory=set)
-    fetched: bool = True
-    stepped: bool = False
-    accessing: bool = False
-    cameras: List[Any] = field(default_factory=list)
-
-    @property
-    def gpu(self) -> bool:
-        """Whether the GPU pipeline's rules hold."""
-        return bool(self.params.use_gpu_pipeline)
-
-    def building(self, what: str) -> None:
-        """T5: nothing is added after `prepare_sim`."""
-        if self.prepared:
-            raise RefusedError("T5", f"{what} after prepare_sim")
-
-    def check_material(self, shapes: List[Any]) -> None:
-        """T22."""
-        self.materials |= {(round(s.friction, 7), round(s.restitution, 7)) for s in shapes}
-        if len(self.materials) > control.max_materials:
-            raise RefusedError("T22", f"more than {control.max_materials} materials")
-
-
-def actor_of(env: Env, handle: int) -> Actor:
-    """T2: handles are numbers of this environment only."""
-    if not 0 <= handle < len(env.data.actors):
-        raise RefusedError("T2", f"environment {env.data.number} has no actor {handle}")
-    return env.data.actors[handle]
+from isaacgym._world import Actor, World
 
 
 class Build:
@@ -138,70 +78,6 @@ class Build:
     def create_sphere(self, sim, radius, options=None):
         sim.data.building("create_sphere")
         return Asset(_asset.primitive("sphere", [radius], 4 / 3 * math.pi * radius**3, copy.deepcopy(options)))
-
-    # --------------------------------------------------------------------------------------------- asset properties
-
-    @function("Asset")
-    def get_asset_dof_names(self, asset):
-        return list(asset.data.dof_names)
-
-    @function("Asset")
-    def get_asset_dof_count(self, asset):
-        return len(asset.data.dof_names)
-
-    @function("Asset")
-    def get_asset_rigid_body_names(self, asset):
-        return list(asset.data.body_names)
-
-    @function("Asset")
-    def get_asset_rigid_body_count(self, asset):
-        return len(asset.data.body_names)
-
-    @function("Asset")
-    def get_asset_rigid_shape_count(self, asset):
-        return len(asset.data.shape_props)
-
-    @function("Asset", "str")
-    def find_asset_dof_index(self, asset, name):
-        return index_of(asset.data.dof_names, name)
-
-    @function("Asset", "str")
-    def find_asset_rigid_body_index(self, asset, name):
-        return index_of(asset.data.body_names, name)
-
-    @function("Asset")
-    def get_asset_dof_properties(self, asset):
-        return asset.data.dof_props.copy()
-
-    @function("Asset")
-    def get_asset_tendon_count(self, asset):
-        return len(asset.data.tendon_props)
-
-    @function("Asset", "int")
-    def get_asset_tendon_name(self, asset, index):
-        return asset.data.tendons[index].get("name")
-
-    @function("Asset")
-    def get_asset_tendon_properties(self, asset):
-        return copy.deepcopy(asset.data.tendon_props)
-
-    @function("Asset", "List[TendonProperties]")
-    def set_asset_tendon_properties(self, asset, props):
-        if asset.data.used:
-            raise RefusedError("T5", "tendons of an asset that has actors")
-        if len(props) != len(asset.data.tendon_props):
-            return False
-        asset.data.tendon_props = copy.deepcopy(props)
-        return True
-
-    @function("Asset", "int", "Transform", "ForceSensorProperties")
-    def create_asset_force_sensor(self, asset, body_idx, local_pose, props=None):
-        if asset.data.used:
-            raise RefusedError("T5", "force sensors come before the asset's first actor")
-        if not 0 <= body_idx < len(asset.data.body_names):
-            return -1
-        asset.data.sensors.append((body_idx, local_pose))
-        return len(asset.data.sensors) - 1
 
     # ------------------------------------------------------------------------------------------ environments, actors
 
@@ -303,79 +179,6 @@ class Build:
     @function("Env", "int")
     def get_actor_asset(self, env, actor):
         return Asset(actor_of(env, actor).asset)
-
-    @function("Env", "int")
-    def get_actor_dof_properties(self, env, actor):
-        return actor_of(env, actor).dof_props.copy()
-
-    @function("Env", "int", "ndarray")
-    def set_actor_dof_properties(self, env, actor, props):
-        found = actor_of(env, actor)
-        self._property_order(env, "set_actor_dof_properties")
-        if props.dtype != DOF_DTYPE or props.shape != found.dof_props.shape:
-            return False
-        env.data.sim.building("set_actor_dof_properties")
-        found.dof_props = props.copy()
-        return True
-
-    @function("Env", "int")
-    def enable_actor_dof_force_sensors(self, env, actor):
-        env.data.sim.building("enable_actor_dof_force_sensors")
-        actor_of(env, actor).force_sensing = True
-        return True
-
-    @function("Env", "int")
-    def get_actor_rigid_body_properties(self, env, actor):
-        found = actor_of(env, actor)
-        told = copy.deepcopy(found.body_props)
-        if env.data.sim.gpu:  # T20: the getter keeps the centre of mass that it was made with
-            for props, com in zip(told, found.told_com):
-                props.com = copy.deepcopy(com)
-        return told
-
-    @function("Env", "int", "List[RigidBodyProperties]", "bool")
-    def set_actor_rigid_body_properties(self, env, actorHandle, props, recomputeInertia=False):
-        found, sim = actor_of(env, actorHandle), env.data.sim
-        self._property_order(env, "set_actor_rigid_body_properties")
-        if len(props) != len(found.body_props):
-            return False
-        if sim.prepared and sim.gpu:
-            raise RefusedError("T19", "mass changed after prepare_sim")
-        if recomputeInertia:
-            for new, old in zip(props, found.body_props):
-                scale = new.mass / old.mass
-                new.inertia = _asset.to_mat33(_asset.from_mat33(old.inertia) * scale)
-        found.body_props = copy.deepcopy(props)
-        return True
-
-    @function("Env", "int")
-    def get_actor_rigid_shape_properties(self, env, actor):
-        return copy.deepcopy(actor_of(env, actor).shape_props)
-
-    @function("Env", "int", "List[RigidShapeProperties]")
-    def set_actor_rigid_shape_properties(self, env, actor, props):
-        found = actor_of(env, actor)
-        self._property_order(env, "set_actor_rigid_shape_properties")
-        if len(props) != len(found.shape_props):
-            return False
-        env.data.sim.check_material(props)
-        found.shape_props = copy.deepcopy(props)
-        return True
-
-    @function("Env", "int", "float")
-    def set_actor_scale(self, env, actor, scale):
-        self._property_order(env, "set_actor_scale")
-        if env.data.sim.prepared:
-            raise RefusedError("T19", "scale changed after prepare_sim")
-        if scale != 1.0:
-            raise NotImplementedError("the double does not scale; write a scaled file")
-        return True
-
-    @staticmethod
-    def _property_order(env: Env, what: str) -> None:
-        """T21: properties before tensors within a step."""
-        if env.data.sim.pending:
-            raise RefusedError("T21", f"{what} after {sorted(env.data.sim.pending)} in the same step")
 
     # --------------------------------------------------------------------------------------------------- preparation
 

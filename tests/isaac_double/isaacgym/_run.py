@@ -11,8 +11,8 @@ from typing import Any, List, Optional, Tuple
 
 import numpy as np
 
-from isaacgym._build import SimData, actor_of
 from isaacgym._control import RefusedError, control
+from isaacgym._records import SimData, actor_of
 from isaacgym._rules import function
 from isaacgym._types import ContactCollection, CoordinateSpace, DofDriveMode, ImageType, Tensor, Viewer
 

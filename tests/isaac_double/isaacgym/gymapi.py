@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from isaacgym._build import Build
+from isaacgym._properties import Properties
 from isaacgym._run import Run
 from isaacgym._types import (
     Asset,
@@ -66,7 +67,7 @@ for _kind in (SimType, UpAxis, ContactCollection, DofDriveMode, IndexDomain, Coo
 STATE_NONE, STATE_POS, STATE_VEL, STATE_ALL = 0, 1, 2, 3
 
 
-class Gym(Build, Run):
+class Gym(Build, Properties, Run):
     """The functions of the real one that the double knows."""
 
 

@@ -16,6 +16,8 @@ from conformance.of_hands import (
     drives_follow,
     fingertip_presses_the_table,
     fingertip_velocity_is_of_its_origin,
+    jumps_as_plain_mujoco,
+    object_rests_on_the_hand,
     same_path_as_plain_mujoco,
 )
 from conformance.of_objects import free_fall, object_velocity_is_of_its_origin, rests_on_the_table
@@ -53,12 +55,14 @@ CONFORMANCE = [
     object_velocity_is_of_its_origin,
     fingertip_velocity_is_of_its_origin,
     fingertip_presses_the_table,
+    object_rests_on_the_hand,
     drive_force_is_bounded,
     same_path_as_plain_mujoco,
+    jumps_as_plain_mujoco,
 ]
 
 OF_OBJECTS = [free_fall, rests_on_the_table, object_velocity_is_of_its_origin]
 """Those of them that are about the object alone."""
-ACCURACY = [free_fall, object_velocity_is_of_its_origin, same_path_as_plain_mujoco]
+ACCURACY = [free_fall, object_velocity_is_of_its_origin, same_path_as_plain_mujoco, jumps_as_plain_mujoco]
 """Those of them that ask for the right solution in time.  Their tolerances are for small steps: a semi-implicit step of
 1/60 s is ahead by half of a step's gravity, and fingers that are thrown at their targets are ahead by 0.13 rad."""

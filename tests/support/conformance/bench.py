@@ -42,6 +42,8 @@ class HandUnderTest:
     bent: Mapping[str, float]
     """Finger joints and where the drives must bring them, rad.  The first one is turned alone as well, so that no
     coupled joint may follow it."""
+    back: Tuple[float, float, float]
+    """A point in the palm's frame on the back of the hand, m, where a cube of 6 cm can lie."""
     pressing: Mapping[str, float]
     """Finger joints, rad, with which only the fingertips `pressing_tips` reach the table when the palm comes down."""
     pressing_tips: Tuple[int, ...]
@@ -52,6 +54,7 @@ class HandUnderTest:
 SHADOW = HandUnderTest(
     SHADOW_HAND,
     bent={"FFJ3": 0.9, "FFJ2": 0.8, "RFJ2": 0.5, "LFJ5": 0.3, "THJ4": 0.6},
+    back=(-0.0035, 0.0105, 0.021),
     pressing={"FFJ3": 1.2, "MFJ3": 1.2, "RFJ3": 1.2, "LFJ3": 1.2},
     pressing_tips=(0, 1, 2, 3),
     pressing_heights=(0.16, 0.06),

@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 import torch
 
-from conformance.bench import Bench, bent, close, plain_hand, same_turn, set_joints, start, steps
+from conformance.bench import CUBE, GRAVITY, Bench, bent, close, plain_hand, same_turn, set_joints, start, steps
 from tasks.simulators.contract import TABLE_HEIGHT
 
 
@@ -163,4 +163,43 @@ def same_path_as_plain_mujoco(bench: Bench) -> None:
             mujoco.mj_step(model, data)
         close(sim.state.joint_pos[0], data.qpos[qpos], bench.path_rad, f"joints at step {count}")
     close(sim.state.joint_pos[0], sim.state.joint_pos[1], 1e-5, "equal worlds")
+    sim.close()
+
+
+def jumps_as_plain_mujoco(bench: Bench) -> None:
+    """After a jump of all targets the hand moves as in plain MuJoCo: it depends on force limits and armatures."""
+    sim = bench.simulator(2)
+    begin = start(sim)
+    begin.into(sim)
+    hand, model = bench.hand, plain_hand(bench.hand)
+    data = mujoco.MjData(model)
+    set_joints(model, data, hand, begin.joint_pos[0].double().cpu().numpy())
+    qpos = [int(model.joint(name).qposadr[0]) for name in hand.drives]
+    controls = [model.actuator(name).id for name in hand.drives]
+    targets = begin.joint_pos[0].double().cpu().numpy()
+    targets[0] += 0.6  # m, for which the drive would need more than the force that it has
+    targets[6:] += 0.35 * (model.actuator_ctrlrange[controls][6:, 1] - targets[6:])
+    data.ctrl[controls] = targets
+    for count in range(3):
+        sim.step(torch.tensor(targets, dtype=torch.float32, device=sim.device).repeat(2, 1))
+        for _ in range(round(sim.control_dt / model.opt.timestep)):
+            mujoco.mj_step(model, data)
+        close(sim.state.joint_pos[0], data.qpos[qpos], bench.path_rad, f"joints at step {count}")
+    sim.close()
+
+
+def object_rests_on_the_hand(bench: Bench) -> None:
+    """A cube that is put down on the back of the hand stays there, and the base's drive carries its weight."""
+    sim = bench.simulator(2, CUBE)
+    begin = start(sim, 1)
+    back = torch.tensor(bench.tested.back, device=sim.device)
+    begin.object_pos[:] = begin.joint_pos[:, :3] + back + torch.tensor([0.0, 0.0, 0.032], device=sim.device)
+    begin.object_quat[:] = torch.tensor([1.0, 0.0, 0.0, 0.0], device=sim.device)
+    begin.into(sim)
+    steps(sim, begin.joint_pos, 1.0)
+    above = sim.state.object_pos[:, 2] - sim.state.palm_pos[:, 2]
+    # A hull on a box has one point of contact, on which a cube rocks by some millimetres.
+    close(above, torch.full((2,), bench.tested.back[2] + 0.03), 0.012, "height over the palm")
+    weight = CUBE.mass * GRAVITY
+    close(sim.state.drive_force[:, 2], torch.full((2,), weight), 0.15 * weight, "force of the base's drive")
     sim.close()

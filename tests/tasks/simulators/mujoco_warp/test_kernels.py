@@ -23,6 +23,7 @@ from tasks.grasp.environment import GraspTask
 from tasks.objects import ObjectModel, ObjectSet
 from tasks.simulators.errors import SimulatorError
 from tasks.simulators.mujoco.scene import PhysicsCfg
+from tasks.simulators.mujoco_warp import kernels as ahead
 from tasks.simulators.mujoco_warp.kernels import (
     KernelModule,
     compile_kernels,
@@ -31,7 +32,6 @@ from tasks.simulators.mujoco_warp.kernels import (
     launched_modules,
 )
 from tasks.simulators.mujoco_warp.simulator import MujocoWarpSimulator
-from tasks.simulators.mujoco_warp.simulator import kernels as ahead
 
 WORLDS = 5
 
