@@ -36,8 +36,10 @@ THREE_FINGERS = HandSpec(
 def without_coupling(folder: Path) -> HandSpec:
     """The same hand with a drive in place of its tendon: D = 14 and no coupled joint.  Its file is written to `folder`."""
     root = ElementTree.parse(str(THREE_FINGERS.mjcf)).getroot()
-    root.remove(root.find("tendon"))
-    ElementTree.SubElement(root.find("actuator"), "position", name="left_curl", joint="left_curl")
+    tendon, actuator = root.find("tendon"), root.find("actuator")
+    assert tendon is not None and actuator is not None
+    root.remove(tendon)
+    ElementTree.SubElement(actuator, "position", name="left_curl", joint="left_curl")
     mjcf = folder / "uncoupled.xml"
     mjcf.write_text(ElementTree.tostring(root, encoding="unicode"))
     joints = (*THREE_FINGERS.finger_joints, "left_curl")

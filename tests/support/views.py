@@ -60,7 +60,7 @@ def outcome(seed: int = 0, count: int = 400, **given: Any) -> Outcome:
         return low + (high - low) * torch.rand(count, *shape, generator=random)
 
     device = torch.device("cpu")
-    state = SimState.zeros(count, device)
+    state = SimState.zeros(SHADOW_HAND, count, device)
     zeros = torch.zeros(count)
     palm = palm_frame(state, Goal(torch.zeros(count, 3), state.object_quat, zeros))
     rise, rest = uniform(-0.06, 0.4), uniform(0.06, 0.12)

@@ -13,6 +13,7 @@ import torch
 from conformance import Bench
 from three_fingers import TESTED, THREE_FINGERS, without_coupling
 
+from tasks.grasp.environment import GraspCfg, GraspTask
 from tasks.hands import HandSpec
 from tasks.objects import ObjectSet
 from tasks.simulators.contract import SimState, Simulator
@@ -71,6 +72,23 @@ def test_the_contract_holds_for_another_hand(
 def test_a_hand_without_coupled_joints(name: str, isaac: Any, tmp_path: Path) -> None:
     hand = without_coupling(tmp_path)
     conformance.current_after_reset(Bench(maker(name, hand, tmp_path, fine=False), tested=replace(TESTED, spec=hand)))
+
+
+@pytest.mark.parametrize("name", SIMULATORS)
+def test_the_task_runs_with_another_hand(name: str, isaac: Any, tmp_path: Path) -> None:
+    """Episodes of random actions: sizes are the hand's, and nothing is ever not a number."""
+    objects = ObjectSet.of("two", [conformance.CUBE, conformance.LOADED])
+    sim = maker(name, THREE_FINGERS, tmp_path, fine=False)(objects, 4)
+    task = GraspTask(sim, THREE_FINGERS, objects, GraspCfg(episode_steps=8))
+    assert task.num_actions == 13
+    torch.manual_seed(0)
+    obs, critic_obs = task.reset()
+    for _ in range(12):
+        step = task.step(torch.rand(4, 13) * 2 - 1)
+        assert obs.shape == step.obs.shape == (4, task.num_obs)
+        assert critic_obs.shape == step.critic_obs.shape == (4, task.num_critic_obs)
+        assert torch.isfinite(torch.cat([step.obs, step.critic_obs, step.reward[:, None]], dim=-1)).all()
+    sim.close()
 
 
 def maker(name: str, hand: HandSpec, cache: Path, fine: bool) -> Make:
