@@ -92,7 +92,7 @@ def main(args: EvaluateArgs) -> None:
     steps = f" in {physics.substeps} x {1e3 * physics.timestep:.3g} ms" if physics else ""
     print(f"evaluating {path} on {sim}{steps}, {count} episodes at a time", flush=True)
     if sim == "mujoco_warp" and physics:
-        from tasks.simulators.mujoco_warp.kernels import compile_missing
+        from tasks.commands.compile_kernels import compile_missing
 
         compile_missing(objects, count, physics, hand)
     task = make_task(sim, objects, count, settings.grasp, hand, physics, evaluation=True, seed=args.seed)

@@ -135,7 +135,7 @@ def main(args: TrainArgs) -> None:
 
 def compile_kernels(args: TrainArgs, objects: ObjectSet, eval_objects: ObjectSet) -> None:
     """What MuJoCo Warp will launch, ahead of time: on all cores, and with something to look at."""
-    from tasks.simulators.mujoco_warp.kernels import compile_missing
+    from tasks.commands.compile_kernels import compile_missing
 
     if eval_objects is objects:
         compile_missing(objects, (args.num_envs, args.eval_envs), args.physics, args.hand)

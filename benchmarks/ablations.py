@@ -42,6 +42,7 @@ from time_to_success import TRAIN, Row, analyse, joined, number, rows_from
 
 from ppo_grasp import load_policy
 from ppo_grasp.device.policy_runner import PolicyRunner
+from tasks.commands.compile_kernels import compile_missing
 from tasks.evaluation.measure import evaluate
 from tasks.evaluation.settings import trained_with
 from tasks.grasp.environment import GraspTask
@@ -50,7 +51,6 @@ from tasks.grasp.starts import StartCfg
 from tasks.hands import get_hand
 from tasks.objects import ObjectSet, load_objects
 from tasks.simulators import registry
-from tasks.simulators.mujoco_warp.kernels import compile_missing
 
 VARIANTS = {
     "base": "",

@@ -40,6 +40,7 @@ from scaling import Column, used_gb
 from ppo_grasp import load_policy
 from ppo_grasp.device.graphs import CapturedFunction, side_stream
 from ppo_grasp.device.policy_runner import PolicyRunner
+from tasks.commands.compile_kernels import compile_missing
 from tasks.grasp.build import make_task
 from tasks.grasp.config import GraspCfg
 from tasks.grasp.environment import GraspTask
@@ -48,7 +49,6 @@ from tasks.objects.build import build
 from tasks.objects.geometry import convex_hull
 from tasks.objects.model import MAX_PARTS
 from tasks.simulators.mujoco.scene import PhysicsCfg
-from tasks.simulators.mujoco_warp.kernels import compile_missing
 from tasks.simulators.registry import choose
 
 SIDES, MASSES = ((0.08, 0.14), (0.045, 0.07), (0.035, 0.06)), (0.05, 0.3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.commands.arguments import run
-from tasks.simulators.mujoco_warp.kernels import Args, main
+from tasks.commands.compile_kernels import Args, main
 
 if __name__ == "__main__":
     run(main, Args)

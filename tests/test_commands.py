@@ -132,9 +132,9 @@ def test_kernels_are_compiled_before_the_simulators_are_built(
     run: Run, tiny: Tuple[object, ...], monkeypatch: pytest.MonkeyPatch, other: bool
 ) -> None:
     pytest.importorskip("mujoco_warp", reason="needs MuJoCo Warp")
+    from tasks.commands import compile_kernels
     from tasks.grasp import build
     from tasks.simulators.errors import SimulatorError
-    from tasks.simulators.mujoco_warp import kernels as compile_kernels
 
     asked: List[Tuple[Any, ...]] = []
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, List, Set
@@ -16,8 +14,6 @@ pytest.importorskip("mujoco_warp", reason="needs MuJoCo Warp")
 
 import warp as wp
 from plain_mujoco import HAND, some_objects
-from rich.console import Console
-from rich.progress import Progress, TextColumn
 
 from tasks.grasp.environment import GraspTask
 from tasks.objects import ObjectModel, ObjectSet
@@ -27,7 +23,6 @@ from tasks.simulators.mujoco_warp import kernels as ahead
 from tasks.simulators.mujoco_warp.kernels import (
     KernelModule,
     compile_kernels,
-    compile_missing,
     fingerprint,
     launched_modules,
 )
@@ -144,7 +139,7 @@ def test_the_stamp_has_all_that_kernels_depend_on(monkeypatch: pytest.MonkeyPatc
         seen.append(fingerprint(objects, [8], PhysicsCfg(), hand, ARCH))
     hand.mjcf.write_bytes(HAND.mjcf.read_bytes() + b" ")
     seen.append(fingerprint(objects, [8], PhysicsCfg(), hand, ARCH))
-    for source in (ahead.backend, ahead.surfaces, ahead.reader, ahead.writer):
+    for source in (ahead.launches, ahead.backend, ahead.surfaces, ahead.reader, ahead.writer):
         monkeypatch.setattr(source, "__file__", str(hand.mjcf))
         seen.append(fingerprint(objects, [8], PhysicsCfg(), hand, ARCH))
     assert len(set(seen)) == len(seen)
@@ -152,52 +147,6 @@ def test_the_stamp_has_all_that_kernels_depend_on(monkeypatch: pytest.MonkeyPatc
 
 def scaled(item: ObjectModel) -> ObjectModel:
     return replace(item, parts=tuple(1.1 * part for part in item.parts))
-
-
-def test_before_a_training(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    """Something is shown only if there is something to compile; what fails is one warning; without a GPU nothing is done."""
-    asked, missing = [], 0
-
-    def stand_in(*args: Any, progress: Any) -> None:
-        asked.append(args)
-        if missing < 0:
-            raise OSError("no room\nleft")
-        for done in range(missing + 1 if missing else 0):
-            progress(done, missing, "")
-
-    monkeypatch.setattr(ahead, "compile_kernels", stand_in)
-    args = some_objects(), (8, 4), PhysicsCfg(), "shadow"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    compile_missing(*args)
-    assert not asked
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    compile_missing(*args)
-    assert asked == [args] and capsys.readouterr().out == ""
-    missing = 3
-    compile_missing(*args)
-    assert capsys.readouterr().out == "compiling 3 modules of GPU kernels, once\n"
-    missing = -1
-    with pytest.warns(UserWarning, match=r"one by one as they are needed \(OSError: no room left\)"):
-        compile_missing(*args)
-
-
-def test_a_terminal_shows_that_something_happens_before_it_is_known_what_to_compile(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    shown = io.StringIO()
-
-    def bar(what: str, unit: str) -> Progress:
-        return Progress(TextColumn(what), TextColumn(unit), console=Console(file=shown, force_terminal=True))
-
-    def stand_in(*_args: Any, progress: Any) -> None:
-        assert "kernels" in shown.getvalue()
-
-    monkeypatch.setattr(ahead, "progress_bar", bar)
-    monkeypatch.setattr(ahead, "compile_kernels", stand_in)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a failed assertion in there would be one
-        compile_missing(some_objects(), 8, PhysicsCfg())
 
 
 def test_modules_have_names_to_be_read(modules: List[KernelModule]) -> None:
