@@ -1,4 +1,4 @@
-"""`python -m tasks.objects SET|DIR`: what is in an object set."""
+"""`python -m tasks.objects SET|DIR`: lists the objects of a set."""
 
 from __future__ import annotations
 
@@ -12,14 +12,21 @@ from tasks.objects.sets import OBJECT_SETS, load_objects
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Prints a table of the objects; the exit status is 2 if they cannot be had."""
-    parser = argparse.ArgumentParser(prog="python -m tasks.objects", description="Shows the objects of a set.")
+    """Prints a table of the objects.  Returns the exit status: 2 if they cannot be loaded."""
+    parser = argparse.ArgumentParser(prog="python -m tasks.objects", description="Lists the objects of a set.")
     parser.add_argument("objects", metavar="SET|DIR", help=f"{', '.join(OBJECT_SETS)}, or a directory of meshes")
-    parser.add_argument("--picture", metavar="FILE.png", help="also draw them")
-    parser.add_argument("--count", type=int, help="the first so many only")
-    parser.add_argument("--seed", type=int, default=0, help="another draw of a named set")
-    parser.add_argument("--object-scale", type=float, default=1.0, help="times the meshes' coordinates, to get metres")
-    parser.add_argument("--skip-bad-objects", action="store_true", help="leave out meshes that cannot be used")
+    parser.add_argument("--picture", metavar="FILE.png", help="also draw the objects to this file")
+    parser.add_argument("--count", type=int, help="only this many objects, the first of the set")
+    parser.add_argument("--seed", type=int, default=0, help="draws a named set anew with this seed")
+    parser.add_argument(
+        "--object-scale",
+        type=float,
+        default=1.0,
+        help="a factor for the coordinates of meshes that are not in metres, such as 0.001",
+    )
+    parser.add_argument(
+        "--skip-bad-objects", action="store_true", help="warn of meshes that cannot be used instead of stopping"
+    )
     options = parser.parse_args(arguments)
     try:
         found = load_objects(

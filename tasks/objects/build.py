@@ -1,4 +1,4 @@
-"""From convex vertex clouds to an `ObjectModel`: fewer vertices, canonical frame, mass and stable poses."""
+"""Builds an `ObjectModel` from convex parts: reduces their vertices, chooses the frame, computes mass and stable poses."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tasks.objects.model import MAX_PARTS, ObjectModel
 from tasks.objects.poses import stable_poses
 
 MASS_RANGE = (0.01, 1.0)
-"""kg, what masses from densities are clipped to."""
+"""kg.  A mass that follows from a density is clipped to this range."""
 LOADED_SHARE = 0.3
-"""Share of the mass that sits in the lump which makes an object's mass off-centre."""
+"""An object with an off-centre mass is a uniform body and a point mass; this share of its mass is the point."""
 
 
 def build(
@@ -28,25 +28,28 @@ def build(
     own_axes: bool = True,
     friction: Optional[float] = None,
 ) -> ObjectModel:
-    """An object of the convex hulls of `parts`, each (N, 3) m in any common frame.
+    """Builds an object from the convex hulls of `parts`, each (N, 3) m in any common frame.
 
-    density: kg/m^3, uniform over the parts; what overlaps counts twice.  volume: m^3, instead of the parts' sum.  mass: kg,
-    instead of density times volume clipped to MASS_RANGE.  com_shift: (3,) the centre of mass moves by this share of the
-    extents along the final axes, at most half way to the hull's surface.  own_axes: keep the axes that the parts are given in;
-    else those of the smallest box, unless the axis-aligned box is within 5 % of its volume.  Hulls lose vertices beyond
-    MAX_HULL_VERTICES as `reduce_hull` says.  Raises ValueError for parts without volume and for more than MAX_PARTS.
+    mass: kg; if None, density times volume, clipped to MASS_RANGE.
+    density: kg/m^3, uniform over the parts.  Where parts overlap, the volume counts twice.
+    volume: m^3, in place of the sum of the parts' volumes.
+    com_shift: (3,) moves the centre of mass by this share of the extents along the final axes, at most half way to the surface.
+    own_axes: whether the object keeps the axes of `parts`.  Otherwise it gets those of the smallest bounding box, unless the
+    axis-aligned box has at most 5 % more volume.
+    Hulls of more than MAX_HULL_VERTICES lose vertices, see `reduce_hull`.
+    Raises ValueError for a part without volume and for more than MAX_PARTS.
     """
     if not 1 <= len(parts) <= MAX_PARTS:
         raise ValueError(f"{len(parts)} convex parts; 1 to {MAX_PARTS} are possible")
     hulls = [reduce_hull(convex_hull(points))[0] for points in parts]
-    hulls = _not_swallowed(hulls)
+    hulls = _without_enclosed(hulls)
     rotation = np.eye(3) if own_axes else _box_axes(np.concatenate([h.vertices for h in hulls]))
     points = np.concatenate([h.vertices for h in hulls]) @ rotation.T
     rotation = _sorted_axes(np.ptp(points, axis=0)) @ rotation
     points = np.concatenate([h.vertices for h in hulls]) @ rotation.T
     centre = (points.min(axis=0) + points.max(axis=0)) / 2
     hulls = [_moved(h, rotation, centre) for h in hulls]
-    # A compound's outer hull needs no more vertices than its parts have.
+    # The outer hull of several parts is not reduced: its vertices are some of theirs.
     outer = hulls[0] if len(hulls) == 1 else convex_hull(np.concatenate([h.vertices for h in hulls]))
 
     moments = [mass_properties(h) for h in hulls]
@@ -66,8 +69,8 @@ def build(
     )  # fmt: skip
 
 
-def _not_swallowed(hulls: List[Hull]) -> List[Hull]:
-    """Without those that lie inside one of the others."""
+def _without_enclosed(hulls: List[Hull]) -> List[Hull]:
+    """Leaves out hulls that lie inside another one."""
     kept = list(hulls)
     for hull in hulls:
         others = [hull_faces(h) for h in kept if h is not hull]
@@ -81,7 +84,7 @@ def _moved(hull: Hull, rotation: np.ndarray, centre: np.ndarray) -> Hull:
 
 
 def _sorted_axes(extents: np.ndarray) -> np.ndarray:
-    """(3, 3) rotation that brings the longest side to x and the second to y; nearly equal sides stay in order."""
+    """(3, 3) rotation that brings the longest side to x and the second longest to y.  Nearly equal sides stay in order."""
     order = np.argsort(-np.round(extents / extents.max(), 9), kind="stable")
     rotation = np.eye(3)[order]
     if np.linalg.det(rotation) < 0:
@@ -90,8 +93,8 @@ def _sorted_axes(extents: np.ndarray) -> np.ndarray:
 
 
 def _box_axes(points: np.ndarray) -> np.ndarray:
-    """(3, 3) rotation into the axes of the smallest box round (N, 3) points, or identity if their own are nearly as good."""
-    import trimesh  # here, since a set from the cache does without and it takes a while
+    """(3, 3) rotation into the axes of the smallest box around (N, 3) points; the identity if their own box is nearly as small."""
+    import trimesh  # imported here because it is slow, and a set from the cache does not need it
 
     to_box, extents = trimesh.bounds.oriented_bounds(points)
     if np.prod(np.ptp(points, axis=0)) <= 1.05 * np.prod(extents):
@@ -100,16 +103,16 @@ def _box_axes(points: np.ndarray) -> np.ndarray:
 
 
 def _inside(hull: Hull, com: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """The (3,) shift, shortened so that com goes at most half way to the hull's surface."""
+    """Shortens the (3,) shift so that com moves at most half way to the hull's surface."""
     corner = hull.vertices[hull.triangles[:, 0]]
     gap = np.einsum("ij,ij->i", hull.normals, corner - com)
     return shift * min(1.0, 0.5 / max(float((hull.normals @ shift / np.maximum(gap, 1e-9)).max()), 0.5))
 
 
 def merged_parts(parts: Sequence[np.ndarray], limit: int = MAX_PARTS) -> List[np.ndarray]:
-    """At most `limit` parts: again and again those two become one whose common hull fills the least new space.
+    """Joins parts until at most `limit` are left.  Each time it joins the two whose common hull adds the least volume.
 
-    parts: each (N, 3) with volume.
+    parts: each (N, 3), with volume.
     """
     hulls = [convex_hull(p).vertices for p in parts]
     volumes = [mass_properties(convex_hull(p))[0] for p in hulls]

@@ -1,4 +1,4 @@
-"""Objects that took time to make, kept in the user's cache directory: a generated set, or a mesh cut into convex parts."""
+"""Keeps objects that took time to make in the user's cache directory: generated sets, and meshes cut into convex parts."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ from tasks.objects.model import ObjectModel
 POSES = ("rest_quat", "rest_height", "rest_prob")
 
 
-def entry(key: bytes) -> Path:
-    """The file for what the key describes in full: the same key must mean the same objects for ever."""
+def file_for(key: bytes) -> Path:
+    """The cache file of this key.  The key must describe the objects in full: the same key means the same objects for ever."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return root / "ppo_grasp" / "objects" / f"{hashlib.sha256(key).hexdigest()}.npz"
 
 
-def makers() -> bytes:
-    """For keys of generated objects: the code that generates them, and the versions of what it computes with."""
+def generator_version() -> bytes:
+    """The part of a key that changes when generated objects may change.
+
+    It is the source of every file in this folder and below, and the versions of the libraries that compute shapes.
+    """
     sources = [path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py"))]
     versions = [version(name) for name in ("numpy", "scipy", "trimesh")]
     return b"\0".join([*sources, " ".join(versions).encode()])
 
 
 def load(path: Path) -> Optional[List[ObjectModel]]:
-    """What `save` wrote there; None if there is nothing that can be read."""
+    """The objects that `save` wrote to this file; None if there is no file or it cannot be read."""
     try:
         with np.load(path) as data:
             a = {name: data[name] for name in data.files}
@@ -49,12 +52,12 @@ def load(path: Path) -> Optional[List[ObjectModel]]:
             )
             for v in range(len(a["mass"]))
         ]
-    except Exception:  # absent, cut short or of another making: as good as none
+    except Exception:  # a file that is absent, cut short or of another format is made again
         return None
 
 
 def save(path: Path, objects: Sequence[ObjectModel]) -> None:
-    """Writes beside and renames, so that nobody reads half a file; a cache that cannot be written is no error."""
+    """Writes a temporary file and renames it, so that nobody reads half a file.  A cache that cannot be written is no error."""
     parts = [part for o in objects for part in o.parts]
     arrays: Dict[str, np.ndarray] = {
         "name": np.array([o.name for o in objects]),
@@ -77,5 +80,5 @@ def save(path: Path, objects: Sequence[ObjectModel]) -> None:
 
 
 def _starts(counts: np.ndarray) -> np.ndarray:
-    """(V + 1,) where the items of each object begin in what is written one after the other."""
+    """(V + 1,) index of the first item of each object in an array that holds the items of all objects in a row."""
     return np.concatenate([[0], np.cumsum(counts)])

@@ -12,26 +12,26 @@ from scipy.spatial import ConvexHull, QhullError
 from tasks.objects.model import MAX_HULL_VERTICES
 
 COPLANAR = 1e-3
-"""Neighbouring triangles whose normals differ by less than this, rad, are one face."""
+"""rad.  Neighbouring triangles are one face if their normals differ by less than this."""
 
 
 class Hull(NamedTuple):
     """A convex hull as triangles."""
 
     vertices: np.ndarray
-    """(V, 3) m, those on the hull only."""
+    """(V, 3) m.  All of them are corners of the hull."""
     triangles: np.ndarray
-    """(T, 3) vertex numbers, counter-clockwise seen from outside."""
+    """(T, 3) vertex numbers, counter-clockwise as seen from outside."""
     normals: np.ndarray
     """(T, 3) outward, unit."""
     neighbours: np.ndarray
-    """(T, 3), column k is the triangle across the edge opposite vertex k."""
+    """(T, 3).  Column k is the triangle on the other side of the edge opposite to vertex k."""
     face: np.ndarray
     """(T,) the flat face that each triangle belongs to, 0 .. F - 1."""
 
 
 class Faces(NamedTuple):
-    """The flat faces of a hull: inside is normal . x <= offset for all."""
+    """The flat faces of a hull.  A point x is inside if normal . x <= offset for all of them."""
 
     normals: np.ndarray
     """(F, 3) outward, unit."""
@@ -57,7 +57,9 @@ def convex_hull(points: np.ndarray) -> Hull:
 
     count = len(triangles)
     flat = np.linalg.norm(normals[:, None] - normals[neighbours], axis=-1) < COPLANAR
-    linked = np.where(flat, neighbours, np.arange(count)[:, None])  # to itself across an edge that bends
+    linked = np.where(
+        flat, neighbours, np.arange(count)[:, None]
+    )  # a triangle is linked to itself across an edge that bends
     graph = csr_matrix((np.ones(3 * count), linked.ravel(), 3 * np.arange(count + 1)), shape=(count, count))
     return Hull(vertices, triangles, normals, neighbours, connected_components(graph, directed=False)[1])
 
@@ -73,9 +75,10 @@ def hull_faces(hull: Hull) -> Faces:
 
 
 def mass_properties(hull: Hull) -> Tuple[float, np.ndarray, np.ndarray]:
-    """(volume, centroid (3,), second moments (3, 3) about the origin: the integral of x x^T), at unit density.
+    """(volume, centroid (3,), second moments (3, 3) about the origin, which are the integral of x x^T), at unit density.
 
-    Sums over tetrahedra with an apex inside, whose second moments are det / 120 (sum v v^T + s s^T), s the sum of corners.
+    Sums over tetrahedra between the triangles and a common apex inside.  The second moments of a tetrahedron with its apex at
+    the origin are det / 120 (sum v v^T + s s^T), where v are its corners and s is their sum.
     """
     apex = hull.vertices.mean(axis=0)
     corners = hull.vertices[hull.triangles] - apex
@@ -90,10 +93,10 @@ def mass_properties(hull: Hull) -> Tuple[float, np.ndarray, np.ndarray]:
 
 
 def reduce_hull(hull: Hull, limit: int = MAX_HULL_VERTICES) -> Tuple[Hull, float]:
-    """The hull of at most `limit` of its vertices, and how far (m) the worst dropped one stands out of it.
+    """The hull of at most `limit` of the vertices, and the largest distance (m) of a dropped vertex from that hull.
 
-    Greedy: from the extreme vertices along the axes and diagonals, add the vertex that stands out most until none does or
-    the limit is reached.  The result lies inside the original.  48 vertices keep a sphere of radius r to about 0.06 r.
+    Starts with the extreme vertices along axes and diagonals.  Then adds the vertex that stands out most, until none does or the
+    limit is reached.  The result lies inside the original.  With 48 vertices a sphere of radius r loses about 0.06 r.
     """
     points = hull.vertices
     if len(points) <= limit:

@@ -1,4 +1,4 @@
-"""An object to grasp, as every simulator and the rewards see it: a few convex parts in one frame."""
+"""The model of an object to grasp that all simulators and the task share: a few convex parts in one frame."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Optional, Tuple
 import numpy as np
 
 MAX_HULL_VERTICES = 48
-"""Vertices of one convex part; more cost time in every simulator and change nothing a finger feels."""
+"""Most vertices of a convex part.  More would cost time in every simulator and hardly change what a finger feels."""
 
 MAX_PARTS = 8
-"""Convex parts of one object."""
+"""Most convex parts of an object."""
 
 
 class ObjectError(ValueError):
-    """An object set or a mesh that cannot be used; its text is one line that says what to do."""
+    """An object set or a mesh cannot be used.  The message is one line that says what to do."""
 
 
 @dataclass(frozen=True)
 class ObjectModel:
     """A rigid object of convex parts.
 
-    The frame: origin at the centre of the box that bounds all parts along the frame's axes; x along that box's longest side,
-    y along its second.
+    Its frame has the axes of the box that bounds all parts, x along the longest side and y along the second longest.  The origin
+    is the centre of that box.
     """
 
     name: str
     kind: str
-    """Family, for curricula and tables: sphere, cube, cylinder, hull, bottle, mesh, ..."""
+    """The family of shapes, used by curricula and tables: sphere, cube, cylinder, hull, bottle, mesh, ..."""
     parts: Tuple[np.ndarray, ...]
-    """Each (V, 3) float64, the vertices of one convex hull in the object's frame, m; V <= MAX_HULL_VERTICES."""
+    """Each (V, 3) float64, m: the vertices of a convex hull in the object's frame, at most MAX_HULL_VERTICES."""
     mass: float
     """kg"""
     com: np.ndarray
@@ -38,13 +38,13 @@ class ObjectModel:
     inertia: np.ndarray
     """(3, 3) about the centre of mass, in the object's axes, kg m^2."""
     rest_quat: np.ndarray
-    """(S, 4) stable orientations on a plane, (w, x, y, z)."""
+    """(S, 4) quaternions (w, x, y, z) of the stable orientations on a plane."""
     rest_height: np.ndarray
-    """(S,) height of the frame's origin above the plane in each."""
+    """(S,) m, the height of the frame's origin above the plane in each orientation."""
     rest_prob: np.ndarray
-    """(S,) how likely each is when dropped; sums to 1."""
+    """(S,) the probability of each orientation after a drop; they sum to 1."""
     friction: Optional[float] = None
-    """Sliding friction, if known; otherwise the task draws it."""
+    """The coefficient of sliding friction; if None, the task draws one."""
 
     @property
     def half_extents(self) -> np.ndarray:

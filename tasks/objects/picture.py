@@ -1,4 +1,4 @@
-"""A contact sheet of objects."""
+"""Draws a contact sheet of objects."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tasks.objects.model import ObjectError, ObjectModel
 
 
 def contact_sheet(objects: Sequence[ObjectModel], path: Union[str, Path], columns: int = 10) -> None:
-    """Draws each object in its most probable rest pose, its parts in different colours, to a picture file.
+    """Draws each object in its most probable rest pose to a picture file.  Parts have different colours.
 
-    Needs matplotlib; without it raises ObjectError.
+    Raises ObjectError if matplotlib is not installed.
     """
     try:
         from matplotlib import colormaps

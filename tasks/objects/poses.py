@@ -1,4 +1,4 @@
-"""How an object comes to rest when dropped on a plane."""
+"""Computes the poses in which an object comes to rest on a plane, and how likely each is after a drop."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from scipy.spatial.transform import Rotation
 from tasks.objects.geometry import Hull, hull_faces
 
 MAX_POSES = 16
-"""More are clustered: a ball has one for every facet."""
+"""Most poses of an object.  A ball of facets has one for every facet, so neighbours are joined until few enough are left."""
 MIN_PROBABILITY = 0.02
-"""Less probable poses are dropped."""
+"""Poses less probable than this are left out."""
 SAME_POSE = np.radians(6.0)
-"""Poses closer than this are one."""
+"""rad.  Poses closer than this are one pose."""
 MIN_MARGIN = 5e-4
-"""Centre of mass to the edge of the support, m; less and a touch topples it."""
+"""m.  A pose is stable if the centre of mass is at least this far inside the edge of the support."""
 MIN_TILT = np.radians(3.0)
-"""So it does if tilting by less brings the centre of mass over the edge; it is 7.5 degrees for a cylinder of 24 facets."""
+"""rad.  A pose is stable if a tilt by this angle leaves the centre of mass inside the edge.  The facets of a cylinder with 24 sides
+topple at 7.5 degrees."""
 
 
 def face_probabilities(hull: Hull, com: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Quasi-static (probability (F,) that each face ends up below, margin (F,) m from com to the edge of the support).
+    """(probability (F,) that an object comes to rest on each face, margin (F,) m from com to the edge of that face).
 
-    A face is landed on first in proportion to its solid angle seen from the centre of mass; if that projects outside the
-    face, the object topples over the edge on the way, and so on until it is stable.  Goldberg et al., Part pose
-    statistics: estimators and experiments, 1999.  com (3,) must be inside the hull.
+    Quasi-static: the probability of landing on a face first is its share of the solid angle around the centre of mass.  If the
+    centre of mass projects outside that face, the object topples over the nearest edge to the next face, until it is stable.
+    Goldberg et al., Part pose statistics: estimators and experiments, 1999.  com (3,) must be inside the hull.
     """
     faces = hull_faces(hull)
     count = len(faces.offsets)
@@ -56,7 +57,7 @@ def face_probabilities(hull: Hull, com: np.ndarray) -> Tuple[np.ndarray, np.ndar
     outward /= np.linalg.norm(outward, axis=1, keepdims=True) + 1e-18
     inner = np.einsum("ij,ij->i", outward, start - middle[edge_face])
     reach = np.einsum("ij,ij->i", outward, foot[edge_face] - middle[edge_face])
-    crossing = reach / np.maximum(inner, 1e-12)  # > 1: the way from the middle to the foot leaves over this edge
+    crossing = reach / np.maximum(inner, 1e-12)  # > 1 if the way from the middle to the foot crosses this edge
 
     order = np.lexsort((crossing, edge_face))
     last = order[np.searchsorted(edge_face[order], np.arange(count), side="right") - 1]
@@ -68,15 +69,15 @@ def face_probabilities(hull: Hull, com: np.ndarray) -> Tuple[np.ndarray, np.ndar
     margin = np.full(count, np.inf)
     np.minimum.at(margin, edge_face, inner - reach)
     probability = np.bincount(below, first, count)
-    probability[topples] = 0  # what rounding left going round in circles
+    probability[topples] = 0  # rounding can leave some in a circle of faces
     return probability / probability.sum(), margin
 
 
 def stable_poses(hull: Hull, com: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(quaternions (S, 4) w x y z, heights of the origin (S,) m, probabilities (S,)), most probable first; S <= MAX_POSES.
 
-    hull: of the whole object; com: (3,) inside it.  Near-duplicates and the many facets of round bodies are clustered round
-    their most probable member; yaw is whatever the shortest turn leaves, so it should be drawn anew.
+    hull: of the whole object.  com: (3,) inside it.  Poses that nearly coincide are joined to the most probable of them, as are
+    the many facets of round bodies.  The yaw of a pose has no meaning: it is what the shortest rotation gives.
     """
     faces = hull_faces(hull)
     probability, margin = face_probabilities(hull, com)
@@ -84,7 +85,7 @@ def stable_poses(hull: Hull, com: np.ndarray) -> Tuple[np.ndarray, np.ndarray, n
     firm = (margin > np.maximum(MIN_MARGIN, np.tan(MIN_TILT) * raised)) & (probability > 0)
     if not firm.any():
         firm = probability >= probability.max()
-    # Rounded before sorting, so that the order of equals does not hang on the last bit.
+    # Rounding before sorting keeps the order of equal probabilities the same on all machines.
     ids = np.flatnonzero(firm)
     ids = ids[np.lexsort((ids, -np.round(probability[ids], 6)))]
     cosine = faces.normals[ids] @ faces.normals[ids].T
@@ -109,7 +110,7 @@ def stable_poses(hull: Hull, com: np.ndarray) -> Tuple[np.ndarray, np.ndarray, n
 
 
 def narrow_sides(points: np.ndarray, quats: np.ndarray) -> np.ndarray:
-    """(S,) direction along the plane, rad from x and to 5 degrees, in which points (V, 3) turned by quats (S, 4) are narrowest."""
+    """(S,) direction in the plane, rad from x, in which points (V, 3) turned by quats (S, 4) are narrowest, in steps of 5 degrees."""
     angles = np.radians(np.arange(0, 180, 5))
     across = np.stack([np.cos(angles), np.sin(angles), np.zeros_like(angles)], axis=1)
     turned = Rotation.from_quat(quats[:, [1, 2, 3, 0]]).as_matrix()
@@ -118,7 +119,7 @@ def narrow_sides(points: np.ndarray, quats: np.ndarray) -> np.ndarray:
 
 
 def _turn_down(normals: np.ndarray) -> np.ndarray:
-    """(S, 4) the shortest rotations that point (S, 3) normals along -z."""
+    """(S, 4) the shortest rotations that turn (S, 3) normals to -z."""
     nx, ny, nz = normals.T
     quats = np.stack([1 - nz, -ny, nx, np.zeros_like(nx)], axis=1)
     quats[nz > 1 - 1e-9] = (0.0, 1.0, 0.0, 0.0)

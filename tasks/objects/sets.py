@@ -1,4 +1,4 @@
-"""Named object sets, and a set as tensors for look-ups by object number on the device."""
+"""Object sets: the named ones, directories of meshes, and a set as tensors for look-ups by object number on the device."""
 
 from __future__ import annotations
 
@@ -20,56 +20,59 @@ from tasks.objects.poses import narrow_sides
 from tasks.objects.shapes.generate import FAMILIES, generate, generate_one
 
 FAR = 1e3
-"""m, the offset of padded faces."""
+"""m, the offset of faces that are only padding."""
 
 
 @dataclass(frozen=True)
 class ObjectTensors:
-    """A set of V objects, padded; index the first dimension with object numbers (N,) to get per-world rows.
+    """A set of V objects as padded tensors.  Index the first dimension with object numbers (N,) to get a row for each world.
 
-    S: most rest poses of an object; P: most convex parts; F: most faces of a part.  float32 but for `kind`.
+    S is the largest number of rest poses of an object, P of its convex parts, F of the faces of a part.  All but `kind` are
+    float32.
     """
 
     rest_quat: Tensor
     """(V, S, 4) w x y z; padding is the identity."""
     rest_height: Tensor
-    """(V, S) m, the frame's origin over the plane."""
+    """(V, S) m, the height of the frame's origin above the plane."""
     rest_prob: Tensor
     """(V, S); padding is 0."""
     rest_top: Tensor
-    """(V, S) m, the highest point over the plane."""
+    """(V, S) m, the height of the highest point above the plane."""
     rest_narrow: Tensor
-    """(V, S) rad, the direction along the plane in which the object is narrowest, as `poses.narrow_sides` has it."""
+    """(V, S) rad, the direction in the plane in which the object is narrowest, see `poses.narrow_sides`."""
     half_extents: Tensor
     """(V, 3) m"""
     mass: Tensor
     """(V,) kg"""
     friction: Tensor
-    """(V,) NaN where unknown."""
+    """(V,) coefficient of sliding friction, NaN where unknown."""
     kind: Tensor
-    """(V,) int64, number in `ObjectSet.kinds`."""
+    """(V,) int64, index into `ObjectSet.kinds`."""
     faces: Tensor
-    """(V, P, F, 4) outward unit normal n and offset d of each face: inside is n . x <= d, in the object's frame, m.
+    """(V, P, F, 4) outward unit normal n and offset d (m) of each face in the object's frame: inside is n . x <= d.
 
-    A padded face has n = 0, d = FAR, so its n . x - d never is the largest.  A padded part consists of such faces with
-    d = -FAR, so it never is the nearest.
+    A face that is padding has n = 0 and d = FAR, so that its n . x - d is never the largest.  A part that is padding has
+    n = 0 and d = -FAR, so that it is never the nearest.
     """
 
     def to(self, device: Union[str, torch.device]) -> ObjectTensors:
+        """A copy on another device."""
         return ObjectTensors(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 
 def distance(faces: Tensor, points: Tensor) -> Tensor:
     """(N, M) signed distance from points (N, M, 3) to N objects with faces (N, P, F, 4), both in the objects' frames, m.
 
-    The least over the parts of the greatest over a part's faces of n . x - d.  Outside, exact where the nearest point lies
-    in a face and a lower bound where it lies on an edge or a corner.  Inside one part, exact; where parts overlap, the depth
-    is understated.  Fixed shapes, no host work; the largest intermediate is (N, P F, M).
+    For each part it takes the largest n . x - d over the faces, and then the smallest of these over the parts.
+    Outside, this is exact where the nearest point lies in a face, and a lower bound where it lies on an edge or a corner.
+    Inside, it is exact within one part, and too small where parts overlap.
+    Shapes are fixed and the host does nothing.  The largest intermediate is (N, P F, M).
     """
     planes = faces.flatten(1, 2)
-    if torch.compiler.is_compiling():  # one kernel then looks up, multiplies and compares
+    if torch.compiler.is_compiling():  # compiled, this becomes one kernel
         gaps = (planes[:, None, :, :3] * points[:, :, None]).sum(-1) - planes[:, None, :, 3]
-    else:  # a matrix product of (x, -1) and (n, d); with the faces last, since few points fill no tile
+    else:  # a matrix product of (x, -1) and (n, d); the faces come last, because there are more of them than points
         gaps = torch.matmul(F.pad(points, (0, 1), value=-1.0), planes.transpose(1, 2))
     return gaps.unflatten(2, faces.shape[1:3]).amax(dim=3).amin(dim=2)
 
@@ -81,11 +84,11 @@ class ObjectSet:
     name: str
     objects: Tuple[ObjectModel, ...]
     kinds: Tuple[str, ...]
-    """In the order of a curriculum."""
+    """The families of shapes, in the order in which a curriculum adds them."""
 
     @classmethod
     def of(cls, name: str, objects: Sequence[ObjectModel], kinds: Optional[Sequence[str]] = None) -> ObjectSet:
-        """kinds: their order, else that of first appearance."""
+        """A set of these objects.  kinds: the order of the families; by default that of their first objects."""
         present = list(dict.fromkeys(o.kind for o in objects))
         return cls(name, tuple(objects), tuple(k for k in kinds if k in present) if kinds else tuple(present))
 
@@ -94,11 +97,12 @@ class ObjectSet:
 
     @property
     def kind_index(self) -> np.ndarray:
-        """(V,) number in `kinds` of each object."""
+        """(V,) index into `kinds` of each object."""
         return np.array([self.kinds.index(o.kind) for o in self.objects])
 
     @property
     def max_parts(self) -> int:
+        """The largest number of convex parts of an object."""
         return max(len(o.parts) for o in self.objects)
 
     def tensors(self, device: Union[str, torch.device] = "cpu") -> ObjectTensors:
@@ -107,7 +111,7 @@ class ObjectSet:
 
     @cached_property
     def _tensors(self) -> ObjectTensors:
-        """On the host; training and its evaluation share them, and a thousand objects take seconds."""
+        """The tensors on the host.  They are kept: a thousand objects take seconds, and training and evaluation need them."""
         count = len(self.objects)
         poses = max(len(o.rest_prob) for o in self.objects)
         quat = np.tile(np.array([1.0, 0.0, 0.0, 0.0]), (count, poses, 1))
@@ -145,14 +149,14 @@ class ObjectSet:
 
 
 def upwards(quat: np.ndarray) -> np.ndarray:
-    """(S, 3) the world's up in the frames of objects turned by (S, 4) quaternions."""
+    """(S, 3) the world's z axis in the frames of objects turned by (S, 4) quaternions."""
     w, x, y, z = quat.T
     return np.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], axis=1)
 
 
 PRIMITIVE_KINDS = ("sphere", "cube", "cylinder")
 HOLDOUT_KINDS = ("superquadric", "bowl", "cross", "goblet", "teapot")
-"""Families that training never sees."""
+"""Families that no training set has."""
 EVERYDAY_KINDS = (
     "carton",
     "plate",
@@ -166,14 +170,14 @@ EVERYDAY_KINDS = (
     "jug",
     "power_tool",
 )
-"""Families at the edges of what a hand can hold, in `everyday` only."""
+"""Families at the limits of what a hand can hold.  Only `everyday` has them."""
 TRAINING_KINDS = tuple(k for k in FAMILIES if k not in (*HOLDOUT_KINDS, *EVERYDAY_KINDS))
 HOLDOUT_SHARE = 0.5
-"""Share of the held-out families in `holdout`; the rest are new objects of the training families."""
+"""Share of the held-out families in the set `holdout`.  The rest are new objects of the training families."""
 
 
-def _in_turn(kinds: Sequence[str], count: int, seed: int) -> List[ObjectModel]:
-    """The same number of each kind, with their centres of mass in the middle."""
+def _equal_shares(kinds: Sequence[str], count: int, seed: int) -> List[ObjectModel]:
+    """As many objects of each kind, with the centre of mass in the middle."""
     return [generate_one(kinds[i % len(kinds)], i, seed, off_centre=0.0, wide=False) for i in range(count)]
 
 
@@ -186,21 +190,23 @@ def _holdout(seed: int, count: int) -> List[ObjectModel]:
 
 
 class NamedSet(NamedTuple):
-    """A set that is generated."""
+    """A set of generated objects."""
 
     make: Callable[[int, int], List[ObjectModel]]
-    """Of seed and count."""
+    """(seed, count) -> objects."""
     kinds: Tuple[str, ...]
-    """In their order."""
+    """The families, in the order in which a curriculum adds them."""
     seed: int
+    """The seed of the set, so that sets with the same families have different objects."""
     size: int
+    """The number of objects, if the user does not say how many."""
 
 
 CONVEX_KINDS = (*PRIMITIVE_KINDS, "hull")
 OBJECT_SETS: Dict[str, NamedSet] = {
-    "primitives": NamedSet(lambda seed, count: _in_turn(PRIMITIVE_KINDS, count, seed), PRIMITIVE_KINDS, 1, 60),
-    "mixed": NamedSet(lambda seed, count: _in_turn(CONVEX_KINDS, count, seed), CONVEX_KINDS, 2, 200),
-    # Three random hulls to each primitive.
+    "primitives": NamedSet(lambda seed, count: _equal_shares(PRIMITIVE_KINDS, count, seed), PRIMITIVE_KINDS, 1, 60),
+    "mixed": NamedSet(lambda seed, count: _equal_shares(CONVEX_KINDS, count, seed), CONVEX_KINDS, 2, 200),
+    # Three random hulls for each primitive.
     "convex": NamedSet(
         lambda seed, count: generate(CONVEX_KINDS, count, seed, weights=(1, 1, 1, 9)), CONVEX_KINDS, 3, 240
     ),
@@ -216,9 +222,9 @@ OBJECT_SETS: Dict[str, NamedSet] = {
 
 
 def _generated(name: str, seed: int, count: int) -> ObjectSet:
-    """From the cache if it was made before: a thousand objects take seven seconds."""
+    """A named set.  It is kept in the cache, because a thousand objects take seven seconds."""
     named = OBJECT_SETS[name]
-    path = cache.entry(b"\0".join([cache.makers(), f"{name} {seed} {count}".encode()]))
+    path = cache.file_for(b"\0".join([cache.generator_version(), f"{name} {seed} {count}".encode()]))
     objects = cache.load(path)
     if not objects:
         objects = named.make(seed, count)
@@ -235,11 +241,14 @@ def load_objects(
     scale: float = 1.0,
     count: Optional[int] = None,
 ) -> ObjectSet:
-    """A named set, or a directory of meshes, one object each.
+    """Loads a named set, or a directory with one mesh file for each object.
 
-    seed: another draw of a named set than its own (0).  count: the set's first objects only, or more of them.  skip_bad:
-    leave out meshes that cannot be used, with a warning each.  scale: times the meshes' coordinates, to get metres.
-    progress: called after each mesh.  Raises ObjectError.
+    seed: draws a named set anew; 0 is the set that figures are measured on.
+    count: the number of objects, the first of the set; a named set has as many as are asked for.
+    skip_bad: warns of meshes that cannot be used, instead of raising.
+    scale: a factor for the coordinates of meshes that are not in metres.
+    progress: is called after each mesh.
+    Raises ObjectError.
     """
     if not (np.isfinite(scale) and scale > 0):
         raise ObjectError(f"the scale of objects must be greater than 0, not {scale:g}")

@@ -1,7 +1,8 @@
-"""Cuts a mesh into convex parts with CoACD, in a process of its own: it may crash on bad meshes, and many run at once.
+"""Cuts a mesh into convex parts with CoACD.
 
-Run as a script: the arguments are an .npz with `vertices` (V, 3) and `faces` (T, 3), and where to write the parts, an .npz
-of arrays (n, 3).  Imports nothing of the package, so that it starts at once.
+This is a script that runs in a process of its own, because CoACD may crash on bad meshes and several meshes are cut at once.
+Arguments: an .npz file with `vertices` (V, 3) and `faces` (T, 3), the .npz file to write with an array (n, 3) for each part, and
+CoACD's options as JSON.  The script imports nothing of the package, so that it starts fast.
 """
 
 import json
@@ -11,6 +12,7 @@ import numpy as np
 
 
 def main() -> None:
+    """Reads a mesh, cuts it, writes the parts."""
     import coacd
 
     source, target, options = sys.argv[1:4]

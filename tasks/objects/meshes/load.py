@@ -1,4 +1,4 @@
-"""A user's own meshes as objects: read, checked, cut into convex parts, cached."""
+"""Turns a user's mesh files into objects: reads them, checks them, cuts them into convex parts and keeps the result."""
 
 from __future__ import annotations
 
@@ -22,56 +22,57 @@ from tasks.objects.geometry import Hull, convex_hull, hull_faces, mass_propertie
 from tasks.objects.model import MAX_HULL_VERTICES, MAX_PARTS, ObjectError, ObjectModel
 
 Progress = Callable[[int, int, str], None]
-"""Called with objects done, objects in all and the name of the last one."""
+"""Called with the number of objects done, the number of all objects and the name of the last one."""
 
 SUFFIXES = (".obj", ".stl", ".ply")
 SIZE_RANGE = (0.01, 0.40)
-"""m, the longest side of what can be an object for a hand."""
+"""m.  The longest side of an object must be in this range; a hand can do nothing with others."""
 DENSITY = 400.0
-"""kg/m^3 of the parts' volume: a full box or bottle has 300 to 1000, an empty one 50 to 200."""
+"""kg/m^3, for objects without a given mass.  A full box or bottle has 300 to 1000, an empty one 50 to 200."""
 CONVEX_VOLUME = 0.95
-"""A closed mesh that fills this share of its hull is taken as convex."""
+"""A closed mesh counts as convex if it fills at least this share of its hull's volume."""
 CONVEX_DEPTH = 0.02
-"""So is any mesh whose surface lies less deep than this share of the longest side in its hull, or leaves no place of the hull
-further from itself: what lies inside does not matter then."""
+"""Any mesh counts as convex if its surface is nowhere deeper below its hull than this share of its longest side.  It also does if
+no place of the hull is further than that from the mesh: then the rest of the mesh lies inside and does not matter."""
 DENT = 0.0025
-"""m, and less deep than this, as a scan's noise is on small things and as no fingertip feels."""
+"""m.  Dents that are not deeper than this never count: no fingertip feels them, and scans of small things have such noise."""
 MOST_GROUPS = 48
-"""A file of more groups than this is a drawing's layers rather than convex parts."""
+"""If a file has more groups than this, they are the layers of a drawing and not convex parts."""
 SMALL_GROUP = 0.15
-"""Groups shorter than this share of the longest side are screws and letters: whether they are convex does not matter."""
+"""Groups shorter than this share of the longest side are screws and letters.  They may have any shape."""
 FLAT_SHARE = 0.3
-"""More of the surface in flat groups, and a file is made of sheets rather than of convex parts."""
+"""If more than this share of the surface is in flat groups, the file consists of sheets and not of convex parts."""
 COACD = {
     "threshold": 0.08, "max_convex_hull": MAX_PARTS, "preprocess_resolution": 30, "resolution": 500, "mcts_nodes": 8,
     "mcts_iterations": 20, "mcts_max_depth": 2, "max_ch_vertex": MAX_HULL_VERTICES, "decimate": True, "seed": 0,
 }  # fmt: skip
 COACD_SECONDS = 300
-"""A mesh that takes longer becomes its hull."""
+"""s.  A mesh that takes longer to cut becomes its convex hull."""
 CACHE_VERSION = 3
-"""Part of the cache's keys; to be raised when the same file would give another object."""
+"""A part of the keys of the cache.  Raise it when a change of the code makes another object of the same file."""
 
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What NAME.json beside a mesh may say."""
+    """What the file NAME.json next to a mesh may say."""
 
     mass: Optional[float] = None
     """kg"""
     friction: Optional[float] = None
+    """The coefficient of sliding friction."""
     scale: Optional[float] = None
-    """Times the coordinates, to get metres; instead of the scale given for all."""
+    """A factor for the coordinates to get metres, in place of the one for all files."""
 
 
 class RawMesh(NamedTuple):
-    """Triangles as they stand in a file."""
+    """The triangles of a file, before any check."""
 
     vertices: np.ndarray
     """(V, 3)"""
     faces: np.ndarray
     """(T, 3)"""
     group: np.ndarray
-    """(T,) number of the `o` or `g` group."""
+    """(T,) the number of the `o` or `g` group that each triangle is in."""
 
 
 def load_directory(
@@ -82,10 +83,10 @@ def load_directory(
     progress: Optional[Progress] = None,
     workers: Optional[int] = None,
 ) -> List[ObjectModel]:
-    """An object for each mesh in a directory, ordered by name.
+    """Loads each mesh of a directory as an object, ordered by name.
 
-    workers: meshes worked on at once, else as many as there are processors.  Raises ObjectError, naming the first bad file,
-    or with skip_bad warns of each; an error also if none is left.
+    scale, skip_bad, progress: see `load_objects`.  workers: how many meshes are worked on at once; by default one for each
+    processor.  Raises ObjectError for the first bad file, or with skip_bad if no file is left.
     """
     files = sorted(
         (p for p in directory.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()), key=lambda p: p.name
@@ -127,11 +128,12 @@ def load_directory(
 
 
 def load_mesh(path: Path, *, scale: float = 1.0, name: Optional[str] = None) -> ObjectModel:
-    """One mesh file as an object, from the cache if the same file was loaded before.
+    """Loads a mesh file as an object; from the cache if the same file was loaded before.
 
-    Several `o` or `g` groups that are nearly convex are the convex parts; what is nearly convex as a whole becomes its
-    hull; the rest is cut by CoACD, or becomes its hull with a warning if that fails.  The mass comes from the sidecar, else
-    from DENSITY and the parts' volume.  Raises ObjectError.
+    If the file has several `o` or `g` groups that are nearly convex, they are the convex parts.  A mesh that is nearly convex as
+    a whole becomes its hull.  Any other mesh is cut by CoACD; if that fails, it becomes its hull with a warning.
+    The mass is that of NAME.json, or DENSITY times the volume of the parts.
+    Raises ObjectError.
     """
     try:
         content = path.read_bytes()
@@ -142,7 +144,7 @@ def load_mesh(path: Path, *, scale: float = 1.0, name: Optional[str] = None) -> 
     sidecar = _sidecar(beside, notes)
     factor = scale if sidecar.scale is None else sidecar.scale
     settings = json.dumps([CACHE_VERSION, path.suffix.lower(), factor, sidecar.mass, DENSITY, COACD], sort_keys=True)
-    entry = cache.entry(settings.encode() + b"\0" + content)
+    entry = cache.file_for(settings.encode() + b"\0" + content)
     name = path.stem if name is None else name
     cached = cache.load(entry)
     if cached:
@@ -176,17 +178,17 @@ def _sidecar(path: Path, text: bytes) -> Sidecar:
 
 
 def read_mesh(path: Path, content: bytes) -> RawMesh:
-    """The triangles of a file's content; polygons are cut into fans.  Raises ObjectError if it is not of its kind."""
+    """The triangles in the content of a file.  Polygons become fans of triangles.  Raises ObjectError if it cannot be read."""
     kind = path.suffix.lower()[1:]
     try:
         if kind == "obj":
             return _read_obj(content.decode("utf-8", errors="replace"))
-        import trimesh  # here and below, since objects from the cache do without and it takes a while
+        import trimesh  # imported here and below because it is slow, and objects from the cache do not need it
 
         mesh: Any = trimesh.load(trimesh.util.wrap_as_stream(content), file_type=kind, force="mesh", process=False)
         faces = np.array(mesh.faces, dtype=int).reshape(-1, 3)
         return RawMesh(np.array(mesh.vertices, dtype=float).reshape(-1, 3), faces, np.zeros(len(faces), int))
-    except Exception as error:  # whatever a parser stumbles over
+    except Exception as error:  # parsers raise all kinds of errors
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ObjectError(f"{path}: not a readable .{kind} file ({reason[:120]})") from error
 
@@ -222,7 +224,7 @@ def _read_obj(text: str) -> RawMesh:
 
 
 def _checked(path: Path, mesh: RawMesh, scale: float) -> RawMesh:
-    """The mesh in metres.  Raises ObjectError if it is empty, flat, not finite or of a size no hand can hold."""
+    """The mesh in metres.  Raises ObjectError if it is empty, flat, not finite, or too small or large for a hand."""
     if len(mesh.faces) == 0:
         raise ObjectError(f"{path}: has no faces; an object needs a triangle mesh")
     vertices = mesh.vertices * scale
@@ -231,7 +233,7 @@ def _checked(path: Path, mesh: RawMesh, scale: float) -> RawMesh:
         raise ObjectError(f"{path}: has vertices that are not finite numbers; export it again")
     size = float(np.ptp(used, axis=0).max())
     if not SIZE_RANGE[0] <= size <= SIZE_RANGE[1]:
-        raise ObjectError(f"{path}: its longest side is {size:.4g} m, not {_guess(size, scale)}")
+        raise ObjectError(f"{path}: its longest side is {size:.4g} m, not {_size_hint(size, scale)}")
     try:
         thin = mass_properties(convex_hull(used))[0] < 1e-4 * size**3
     except ValueError:
@@ -241,8 +243,8 @@ def _checked(path: Path, mesh: RawMesh, scale: float) -> RawMesh:
     return RawMesh(vertices, mesh.faces, mesh.group)
 
 
-def _guess(size: float, scale: float) -> str:
-    """The end of the sentence that a size is not in SIZE_RANGE, with a scale that helps."""
+def _size_hint(size: float, scale: float) -> str:
+    """The range that a size must be in, and the --object-scale that would probably help."""
     wanted = f"{SIZE_RANGE[0]} to {SIZE_RANGE[1]} m: "
     units = {"millimetres": 0.001, "centimetres": 0.01, "inches": 0.0254, "kilometres": 1000.0}
     likely = {u: f for u, f in units.items() if 0.025 <= size * f <= SIZE_RANGE[1]}
@@ -256,23 +258,23 @@ def _guess(size: float, scale: float) -> str:
 
 
 def convex_parts(mesh: RawMesh, path: Path) -> Tuple[List[np.ndarray], bool]:
-    """(at most MAX_PARTS vertex arrays (n, 3), whether the same mesh will give the same again)."""
+    """(at most MAX_PARTS arrays of vertices (n, 3), whether to keep the result).  It is not kept if cutting failed."""
     points = mesh.vertices[np.unique(mesh.faces)]
     tolerance = max(CONVEX_DEPTH * float(np.ptp(points, axis=0).max()), DENT)
     groups = _convex_groups(mesh, tolerance)
     if groups:
-        return merged_parts([_solid(p) for p in groups]), True
+        return merged_parts([_with_volume(p) for p in groups]), True
     if _nearly_convex(mesh, points, tolerance):
         return [points], True
     try:
-        return merged_parts([_solid(p) for p in _decompose(mesh)]), True
+        return merged_parts([_with_volume(p) for p in _decompose(mesh)]), True
     except (RuntimeError, OSError, ValueError, subprocess.TimeoutExpired) as error:
         warnings.warn(f"{path}: convex decomposition failed, taking the convex hull ({error})", stacklevel=2)
         return [points], False
 
 
-def _solid(points: np.ndarray) -> np.ndarray:
-    """The points, or if they have no volume, those of a slab of 1 mm round them."""
+def _with_volume(points: np.ndarray) -> np.ndarray:
+    """The points (n, 3); if they have no volume, the corners of a slab around them that is 1 mm thick."""
     try:
         if mass_properties(convex_hull(points))[0] > 1e-10:
             return points
@@ -286,7 +288,7 @@ def _solid(points: np.ndarray) -> np.ndarray:
 
 
 def _convex_groups(mesh: RawMesh, tolerance: float) -> List[np.ndarray]:
-    """The points of each group if the groups are convex parts; none if they are a drawing's materials, layers or sheets."""
+    """The points of each group, if the groups are convex parts.  No groups if they are materials, layers or sheets of a drawing."""
     numbers = np.unique(mesh.group)
     if not 1 < len(numbers) <= MOST_GROUPS:
         return []
@@ -311,7 +313,7 @@ def _convex_groups(mesh: RawMesh, tolerance: float) -> List[np.ndarray]:
 
 
 def _covers(vertices: np.ndarray, faces: np.ndarray, hull: Hull, tolerance: float) -> bool:
-    """Whether no place of the hull's surface is further than about the tolerance from the faces."""
+    """Whether every place of the hull's surface is within about the tolerance of the faces."""
     import trimesh
 
     def dots(v: np.ndarray, f: np.ndarray) -> np.ndarray:
@@ -326,6 +328,7 @@ def _covers(vertices: np.ndarray, faces: np.ndarray, hull: Hull, tolerance: floa
 
 
 def _nearly_convex(mesh: RawMesh, points: np.ndarray, tolerance: float) -> bool:
+    """Whether the mesh is about its convex hull, see CONVEX_VOLUME and CONVEX_DEPTH."""
     hull = convex_hull(points)
     faces = hull_faces(hull)
     import trimesh
@@ -342,7 +345,7 @@ def _nearly_convex(mesh: RawMesh, points: np.ndarray, tolerance: float) -> bool:
 
 
 def _decompose(mesh: RawMesh) -> List[np.ndarray]:
-    """CoACD's parts.  Raises RuntimeError if it fails."""
+    """The convex parts (n, 3) that CoACD cuts the mesh into.  Raises RuntimeError if it fails."""
     import trimesh
 
     joined = trimesh.Trimesh(mesh.vertices, mesh.faces, process=True)

@@ -1,4 +1,4 @@
-"""Procedural shapes of several convex parts; see `shapes.py`."""
+"""Shapes of several convex parts: vessels, beams, tools, things with handles.  See `simple.py` for what a family is."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import List, Optional, Sequence
 
 import numpy as np
 
-from tasks.objects.shapes import simple as shapes
+from tasks.objects.shapes import simple
 from tasks.objects.shapes.simple import Parts, ball_points, box_points, frustum, log_uniform, ring, rod, tilt, upright
 
 
 def chain(points: np.ndarray, radius: float, flat: Optional[float] = None) -> Parts:
-    """Rods with round ends along a line of (n, 3) points; with `flat`, boxes of that half height (along y) instead."""
+    """Rods with round ends along a line of (n, 3) points.  flat: if given, boxes of this half height (along y) in place of rods."""
     parts: List[np.ndarray] = []
     for p, q in zip(points[:-1], points[1:]):
         if flat is None:
@@ -25,23 +25,23 @@ def chain(points: np.ndarray, radius: float, flat: Optional[float] = None) -> Pa
 
 
 def arc(centre: Sequence[float], rx: float, rz: float, start: float, stop: float, count: int) -> np.ndarray:
-    """(count, 3) points of an ellipse's arc in the plane y = centre[1], angles from x to z."""
+    """(count, 3) points of an ellipse's arc in the plane y = centre[1].  Angles, rad, go from x to z."""
     angle = np.linspace(start, stop, count)
     return np.asarray(centre, float) + np.stack([rx * np.cos(angle), 0 * angle, rz * np.sin(angle)], axis=1)
 
 
 def handle(rng: np.random.Generator, x: float, z: float, height: float, reach: float) -> Parts:
-    """Three rods or bars from (x, z - height / 2) round to (x, z + height / 2), reaching out along x."""
+    """Three rods or bars from (x, z - height / 2) to (x, z + height / 2), curved outwards along x."""
     points = arc((x, 0, z), reach, height / 2, -np.pi / 2, np.pi / 2, 4)
     radius = rng.uniform(0.1, 0.16) * max(height, reach)
     return chain(points, radius, rng.uniform(1, 1.8) * radius if rng.random() < 0.5 else None)
 
 
-# --- lathed ------------------------------------------------------------------------------------------------------------
+# --- round about an axis -----------------------------------------------------------------------------------------------
 
 
 def bottle(rng: np.random.Generator) -> Parts:
-    """Body, shoulder, neck, sometimes a wider cap."""
+    """A body, a shoulder and a neck, sometimes with a wider cap."""
     body, shoulder, neck = log_uniform(rng, 1.2, 4), rng.uniform(0.3, 1), rng.uniform(0.3, 1)
     waist, throat = rng.uniform(0.85, 1.05), rng.uniform(0.25, 0.55)
     profile = [(1, 0), (waist, body), (throat, body + shoulder), (throat, body + shoulder + neck)]
@@ -53,7 +53,7 @@ def bottle(rng: np.random.Generator) -> Parts:
 
 
 def vase(rng: np.random.Generator) -> Parts:
-    """Frusta of three or four random radii and heights."""
+    """Three or four cone slices of random radii and heights."""
     count = int(rng.integers(3, 5))
     radii = rng.uniform(0.4, 1, count + 1)
     heights = np.concatenate([[0], np.cumsum(rng.uniform(0.3, 1.2, count))])
@@ -68,7 +68,7 @@ def jar(rng: np.random.Generator) -> Parts:
 
 
 def goblet(rng: np.random.Generator) -> Parts:
-    """Foot, stem and cup."""
+    """A foot, a stem and a cup."""
     stem, cup, rim = rng.uniform(1, 2.5), rng.uniform(1.2, 2.2), rng.uniform(0.8, 1.1)
     profile = [(0.25, stem), (1, stem + 0.45 * cup), (rim, stem + cup)]
     foot = frustum(rng.uniform(0.75, 1), 0.4, 0, 0.25, 20)
@@ -76,7 +76,7 @@ def goblet(rng: np.random.Generator) -> Parts:
 
 
 def bowl(rng: np.random.Generator) -> Parts:
-    """A wall of six segments round a floor."""
+    """A floor with a wall of six segments."""
     foot, height, count = rng.uniform(0.45, 0.9), rng.uniform(0.5, 1.4), 6
     thick = rng.uniform(0.12, 0.2)
     parts = [frustum(foot, foot + 0.15 * (1 - foot), 0, thick, 12)]
@@ -223,7 +223,7 @@ def hammer(rng: np.random.Generator) -> Parts:
 
 
 def wrench(rng: np.random.Generator) -> Parts:
-    """A flat bar with an open jaw at one end and a ring's disc at the other."""
+    """A flat bar with an open jaw at one end and a disc at the other."""
     length, deep, thick = rng.uniform(2.5, 4.5), rng.uniform(0.25, 0.4), rng.uniform(0.25, 0.4)
     parts = [box_points((length / 2, deep, thick), (length / 2, 0, 0))]
     parts += [_beam(rng, (length - 0.1, 0, s * 0.3), (length + 0.8, 0, s * 0.65), 0.22, deep) for s in (-1, 1)]
@@ -244,7 +244,7 @@ def screwdriver(rng: np.random.Generator) -> Parts:
 
 
 def knife(rng: np.random.Generator) -> Parts:
-    """A handle with a flat blade, as of knives, spatulas and brushes."""
+    """A handle with a flat blade, like a knife, a spatula or a brush."""
     grip, blade = rng.uniform(1.5, 2.5), rng.uniform(1.5, 3)
     wide, thin = rng.uniform(0.35, 0.9), rng.uniform(0.15, 0.25)
     head = box_points((blade / 2, wide, thin), (grip + blade / 2, 0, 0))
@@ -253,7 +253,7 @@ def knife(rng: np.random.Generator) -> Parts:
 
 
 def drill(rng: np.random.Generator) -> Parts:
-    """A barrel over a grip, with a chuck and a foot: power tools, pistols, spray heads, dryers."""
+    """A barrel above a grip, with a chuck and a foot: power tools, spray heads, dryers."""
     barrel, grip, wide = rng.uniform(1.6, 2.4), rng.uniform(1.2, 2), rng.uniform(0.35, 0.5)
     lean = rng.uniform(-0.1, 0.35)
     parts = [
@@ -321,15 +321,15 @@ def toy(rng: np.random.Generator) -> Parts:
 
 
 def pile(rng: np.random.Generator) -> Parts:
-    """Two to four random convex pieces grown into each other: what no family foresees."""
-    makers = (shapes.hull, shapes.box, shapes.cylinder, shapes.ellipsoid, shapes.cone, shapes.prism)
+    """Two to four random convex pieces that overlap: shapes that no other family has."""
+    makers = (simple.hull, simple.box, simple.cylinder, simple.ellipsoid, simple.cone, simple.prism)
     parts: Parts = []
     for _ in range(int(rng.integers(2, 5))):
         piece = makers[int(rng.integers(len(makers)))](rng)[0]
         piece = (piece - piece.mean(axis=0)) / np.ptp(piece, axis=0).max() * rng.uniform(0.5, 1)
         for axis in range(3):
             piece = tilt(piece, rng.choice([0, np.pi / 2]) if rng.random() < 0.6 else rng.uniform(0, np.pi), axis)
-        if parts:  # starts from a point well inside a former piece
+        if parts:  # it starts from a point well inside an earlier piece
             former = parts[int(rng.integers(len(parts)))]
             weights = rng.dirichlet(np.full(len(former), 0.25))
             piece = piece + 0.8 * (weights @ former) + 0.2 * former.mean(axis=0)

@@ -1,4 +1,4 @@
-"""Procedural shapes at the edges of what a hand can hold: wide and flat, thin, long and top-heavy, with loops; see `shapes.py`."""
+"""Shapes at the limits of what a hand can hold: wide and flat, thin, long and top-heavy, or with loops.  See `simple.py`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tasks.objects.shapes.simple import Parts, ball_points, box_points, frustum,
 
 
 def carton(rng: np.random.Generator) -> Parts:
-    """A box as of cereals or books, which lies on its widest side most of the time."""
+    """A box like those of cereals or books.  It lies on its widest side most of the time."""
     return [box_points((rng.uniform(1.05, 1.8), 1, rng.uniform(0.3, 0.6)))]
 
 
 def plate(rng: np.random.Generator) -> Parts:
-    """A shallow dish, whose sides slope outwards so that fingers get under the rim."""
+    """A shallow dish.  Its sides slope outwards, so that fingers get under the rim."""
     rim, foot = rng.uniform(0.15, 0.45), rng.uniform(0.5, 0.8)
     return [frustum(foot, 1, 0, rim, 20, rng.uniform(0.7, 1) if rng.random() < 0.4 else 1)]
 
@@ -40,7 +40,7 @@ def cutlery(rng: np.random.Generator) -> Parts:
 
 
 def pliers(rng: np.random.Generator) -> Parts:
-    """Two flat bars that cross, as of scissors, pliers and clamps, and sometimes grips at their ends."""
+    """Two flat bars that cross, like scissors, pliers and clamps, sometimes with grips at their ends."""
     angle, cross, thick = rng.uniform(0.1, 0.5), rng.uniform(0.55, 0.75), rng.uniform(0.03, 0.075)
     parts: Parts = []
     for side in (-1, 1):
@@ -53,7 +53,7 @@ def pliers(rng: np.random.Generator) -> Parts:
 
 
 def club(rng: np.random.Generator) -> Parts:
-    """A long handle with a heavy head at its end, straight on or across: dryers, brushes, ladles, torches, bats."""
+    """A long handle with a heavy head at its end, in line or across: dryers, brushes, ladles, torches, bats."""
     length, grip = rng.uniform(3, 6), rng.uniform(0.28, 0.5)
     handle = rod((0, 0, 0), (length, 0, 0), grip, 8, rounded=rng.random() < 0.5)
     draw = rng.random()
@@ -76,7 +76,7 @@ def tote(rng: np.random.Generator) -> Parts:
 
 
 def hoop(rng: np.random.Generator) -> Parts:
-    """A bow with something at its ends, as of headphones and hooped handles."""
+    """A bow with something at its ends, like headphones or a basket's handle."""
     bow = arc((0, 0, 0), 1, rng.uniform(0.8, 1.2), -0.2, np.pi + 0.2, 4)
     parts = chain(bow, rng.uniform(0.1, 0.16), rng.uniform(0.1, 0.25) if rng.random() < 0.5 else None)
     cup, deep = rng.uniform(0.3, 0.5), rng.uniform(0.1, 0.25)

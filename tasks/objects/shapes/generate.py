@@ -10,15 +10,14 @@ import numpy as np
 from tasks.objects.build import MASS_RANGE, build
 from tasks.objects.geometry import convex_hull, mass_properties
 from tasks.objects.model import ObjectError, ObjectModel
-from tasks.objects.shapes import compounds, everyday
-from tasks.objects.shapes import simple as shapes
+from tasks.objects.shapes import compounds, everyday, simple
 
 LONGEST = 0.25
-"""m"""
+"""m, the longest side of an object."""
 THINNEST = 0.015
-"""m"""
+"""m, the least of an object's shortest side."""
 DENSITY_RANGE = (80.0, 1200.0)
-"""kg/m^3 of the volume within the outside, so hollow things are light."""
+"""kg/m^3 of the whole volume.  Hollow things are solid here, so the least density is low."""
 
 
 @dataclass(frozen=True)
@@ -27,31 +26,31 @@ class Family:
 
     make: Callable[[np.random.Generator], List[np.ndarray]]
     weight: float = 1.0
-    """How often, against the others."""
+    """How often it is drawn, relative to the other families."""
     width: Tuple[float, float] = (0.03, 0.09)
-    """Range of the second longest side, m: lying on its largest face, an object is grasped across this."""
+    """m, the range of the second longest side.  A hand grasps an object across this side when it lies on its largest face."""
     length: Optional[Tuple[float, float]] = None
-    """Range of the longest side, m, drawn instead of the width, which then is the least and most there may be."""
+    """m, the range of the longest side.  If given, it is drawn in place of the width, and the width only limits the result."""
     thinnest: float = THINNEST
-    """Least of the shortest side, m."""
+    """m, the least of the shortest side."""
 
 
 FAMILIES: Dict[str, Family] = {
-    "sphere": Family(shapes.sphere, 1.5),
-    "cube": Family(shapes.cube, 1.0, (0.03, 0.085)),
-    "cylinder": Family(shapes.cylinder, 3.0),
-    "box": Family(shapes.box, 3.5, (0.03, 0.09)),
-    "slab": Family(shapes.slab, 2.0, (0.04, 0.09)),
-    "bevelled_box": Family(shapes.bevelled_box, 2.0),
-    "bar": Family(shapes.bar, 1.5, (0.018, 0.045)),
-    "disc": Family(shapes.disc, 1.0, (0.04, 0.09)),
-    "ellipsoid": Family(shapes.ellipsoid, 1.5),
-    "capsule": Family(shapes.capsule, 1.5, (0.025, 0.07)),
-    "cone": Family(shapes.cone, 1.5),
-    "prism": Family(shapes.prism, 1.5),
-    "wedge": Family(shapes.wedge, 1.0),
-    "hull": Family(shapes.hull, 4.0),
-    "superquadric": Family(shapes.superquadric),
+    "sphere": Family(simple.sphere, 1.5),
+    "cube": Family(simple.cube, 1.0, (0.03, 0.085)),
+    "cylinder": Family(simple.cylinder, 3.0),
+    "box": Family(simple.box, 3.5, (0.03, 0.09)),
+    "slab": Family(simple.slab, 2.0, (0.04, 0.09)),
+    "bevelled_box": Family(simple.bevelled_box, 2.0),
+    "bar": Family(simple.bar, 1.5, (0.018, 0.045)),
+    "disc": Family(simple.disc, 1.0, (0.04, 0.09)),
+    "ellipsoid": Family(simple.ellipsoid, 1.5),
+    "capsule": Family(simple.capsule, 1.5, (0.025, 0.07)),
+    "cone": Family(simple.cone, 1.5),
+    "prism": Family(simple.prism, 1.5),
+    "wedge": Family(simple.wedge, 1.0),
+    "hull": Family(simple.hull, 4.0),
+    "superquadric": Family(simple.superquadric),
     "bottle": Family(compounds.bottle, 1.5),
     "vase": Family(compounds.vase),
     "jar": Family(compounds.jar),
@@ -93,10 +92,10 @@ FAMILIES: Dict[str, Family] = {
 
 
 def generate_one(kind: str, index: int, seed: int, *, off_centre: float = 0.3, wide: bool = True) -> ObjectModel:
-    """Object `index` of a family; the same for the same kind, index and seed.
+    """Object number `index` of a family.  The same kind, index and seed always give the same object.
 
-    off_centre: the probability of a centre of mass that is up to 12 % of the extents away from the middle.  wide: whether
-    sides beyond the family's range are drawn at times.
+    off_centre: the probability that the centre of mass is moved, by up to 12 % of the extents.  wide: whether some objects are
+    wider than the family's range.  Raises ObjectError if there is no such family.
     """
     if kind not in FAMILIES:
         raise ObjectError(f"there is no shape family '{kind}'; there are {', '.join(FAMILIES)}")
@@ -121,9 +120,9 @@ def generate_one(kind: str, index: int, seed: int, *, off_centre: float = 0.3, w
 
 
 def _width(rng: np.random.Generator, family: Family, flat: bool) -> float:
-    """Second longest side, m: seldom wider than the family's range, as a hand's span ends near 11 cm.
+    """Draws the second longest side, m.  Few are wider than the family's range, because a hand spans about 11 cm.
 
-    Flat things may be wider still: standing up they can be grasped, lying down only by an edge.
+    Flat things may be even wider: a hand can grasp them across the narrow side when they stand, and by an edge when they lie.
     """
     draw = rng.random()
     if flat and draw < 0.05:
@@ -134,16 +133,16 @@ def _width(rng: np.random.Generator, family: Family, flat: bool) -> float:
 
 
 def _density(rng: np.random.Generator, volume: float) -> float:
-    """Log-uniform, drawn again while the mass is out of range so that few objects have exactly the least or most."""
+    """Draws a density, kg/m^3, log-uniform.  It draws again while the mass is out of range, so that few masses are clipped."""
     for _ in range(8):
-        density = shapes.log_uniform(rng, *DENSITY_RANGE)
+        density = simple.log_uniform(rng, *DENSITY_RANGE)
         if MASS_RANGE[0] < density * volume < MASS_RANGE[1]:
             break
     return density
 
 
 def family_of(index: int, seed: int, kinds: Sequence[str], weights: Sequence[float]) -> str:
-    """The family of object `index`: a golden-ratio sequence, so that every stretch of objects has the shares of `weights`."""
+    """The family of object number `index`.  A golden-ratio sequence gives any stretch of objects the shares of `weights`."""
     edges = np.cumsum(weights) / np.sum(weights)
     start = np.random.default_rng([seed, 0]).random()
     place = (start + index * 0.6180339887498949) % 1.0
@@ -153,9 +152,9 @@ def family_of(index: int, seed: int, kinds: Sequence[str], weights: Sequence[flo
 def generate(
     kinds: Sequence[str], count: int, seed: int, *, weights: Optional[Sequence[float]] = None, off_centre: float = 0.3
 ) -> List[ObjectModel]:
-    """The first `count` objects of an endless sequence; object i depends on (kinds, weights, seed, i) alone.
+    """The first `count` objects of an endless sequence.  Object i depends on kinds, weights, seed and i alone.
 
-    weights: shares of the kinds, else those of FAMILIES.
+    weights: how often each kind is drawn; by default as FAMILIES has it.  Raises ObjectError for an unknown kind.
     """
     unknown = [k for k in kinds if k not in FAMILIES]
     if unknown or not kinds:

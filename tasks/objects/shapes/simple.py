@@ -1,6 +1,7 @@
-"""Procedural shapes: each family draws the proportions of one object and returns its convex parts.
+"""Shapes of one convex part, and the building blocks of all shapes.
 
-The unit of length is free, as `generate.py` scales the whole; z is up where a shape has an up.
+Each family is a function that draws the proportions of an object and returns its convex parts.  The unit of length does not
+matter, because `generate.py` scales the object.  z is up where a shape has an upper side.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ Parts = List[np.ndarray]
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draws a number whose logarithm is uniform."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -29,18 +31,18 @@ def box_points(half: Sequence[float], centre: Sequence[float] = (0, 0, 0)) -> np
 
 
 def ring(radius: float, z: float, count: int, squash: float = 1.0) -> np.ndarray:
-    """(count, 3) points of a circle about the z axis; squash scales its y."""
+    """(count, 3) points of a circle around the z axis.  squash: a factor for y."""
     angle = 2 * np.pi * np.arange(count) / count
     return np.stack([radius * np.cos(angle), squash * radius * np.sin(angle), np.full(count, z)], axis=1)
 
 
 def frustum(r0: float, r1: float, z0: float, z1: float, count: int = 24, squash: float = 1.0) -> np.ndarray:
-    """(2 count, 3) vertices of a cone's slice between z0 (radius r0) and z1 (radius r1)."""
+    """(2 count, 3) vertices of a slice of a cone, from radius r0 at z0 to radius r1 at z1."""
     return np.concatenate([ring(r0, z0, count, squash), ring(r1, z1, count, squash)])
 
 
 def ball_points() -> np.ndarray:
-    """(42, 3) unit vectors: an icosahedron's corners and the middles of its edges, among them both ends of each axis."""
+    """(42, 3) unit vectors: the corners of an icosahedron and the middles of its edges.  The ends of the axes are among them."""
     golden = (1 + 5**0.5) / 2
     corners = np.array([(0, s, t * golden) for s in (-1, 1) for t in (-1, 1)])
     corners = np.concatenate([np.roll(corners, k, axis=1) for k in range(3)])
@@ -53,7 +55,7 @@ def ball_points() -> np.ndarray:
 def rod(
     start: Sequence[float], end: Sequence[float], radius: float, count: int = 10, rounded: bool = False
 ) -> np.ndarray:
-    """A cylinder, or a capsule whose round ends reach `radius` beyond start and end; at most 48 vertices up to count 10."""
+    """A cylinder, or a capsule whose round ends reach `radius` beyond start and end.  At most 48 vertices for count <= 10."""
     p, q = np.asarray(start, float), np.asarray(end, float)
     z = (q - p) / np.linalg.norm(q - p)
     x = np.cross(z, np.eye(3)[np.abs(z).argmin()])
@@ -68,12 +70,12 @@ def rod(
 
 
 def upright(profile: Sequence[Tuple[float, float]], count: int = 16, squash: float = 1.0) -> Parts:
-    """Frusta stacked along z, one between each two points (radius, z) of a profile."""
+    """A stack of cone slices along z.  profile: points (radius, z); there is a slice between each two of them."""
     return [frustum(r0, r1, z0, z1, count, squash) for (r0, z0), (r1, z1) in zip(profile[:-1], profile[1:])]
 
 
 def tilt(points: np.ndarray, angle: float, axis: int = 1) -> np.ndarray:
-    """(V, 3) points turned by an angle about a coordinate axis through the origin."""
+    """Turns (V, 3) points by an angle, rad, about a coordinate axis."""
     i, j = [k for k in range(3) if k != axis]
     turned = points.copy()
     turned[:, i] = np.cos(angle) * points[:, i] - np.sin(angle) * points[:, j]
@@ -97,7 +99,7 @@ def slab(rng: np.random.Generator) -> Parts:
 
 
 def bevelled_box(rng: np.random.Generator) -> Parts:
-    """A box without its edges."""
+    """A box with bevelled edges."""
     half = np.array([log_uniform(rng, 1, 2.5), 1, log_uniform(rng, 0.3, 1)])
     cut = rng.uniform(0.12, 0.45) * half.min()
     return [np.concatenate([box_points(half - cut * (np.arange(3) != k)) for k in range(3)])]
@@ -132,12 +134,12 @@ def capsule(rng: np.random.Generator) -> Parts:
 
 
 def cone(rng: np.random.Generator) -> Parts:
-    """A frustum, seldom down to a point."""
+    """A cone without its tip."""
     return [frustum(1, rng.uniform(0.1, 0.8), 0, log_uniform(rng, 1, 4), squash=rng.uniform(0.7, 1))]
 
 
 def prism(rng: np.random.Generator) -> Parts:
-    """Upright on a polygon of 3, 5, 6 or 8 corners, often tapered."""
+    """An upright prism with 3, 5, 6 or 8 sides, often tapered."""
     count = int(rng.choice([3, 5, 6, 8]))
     taper = 1.0 if rng.random() < 0.6 else rng.uniform(0.5, 0.9)
     return [frustum(1, taper, 0, log_uniform(rng, 0.6, 4), count, rng.uniform(0.6, 1))]
@@ -151,7 +153,7 @@ def wedge(rng: np.random.Generator) -> Parts:
 
 
 def hull(rng: np.random.Generator) -> Parts:
-    """Of random points in a stretched ball or box."""
+    """The hull of random points in a stretched ball or box."""
     count = int(rng.integers(7, 41))
     if rng.random() < 0.5:
         points = rng.uniform(-1, 1, (count, 3))
@@ -162,7 +164,7 @@ def hull(rng: np.random.Generator) -> Parts:
 
 
 def superquadric(rng: np.random.Generator) -> Parts:
-    """|x/a|^(2/e2) + |y/b|^(2/e2), to the power e2/e1, + |z/c|^(2/e1) = 1; Barr 1981.  From boxes by balls to octahedra."""
+    """(|x/a|^(2/e2) + |y/b|^(2/e2))^(e2/e1) + |z/c|^(2/e1) = 1, Barr 1981: boxes, balls, octahedra and all between them."""
     e1, e2 = rng.uniform(0.25, 1.9, 2)
     v, u = np.meshgrid(np.linspace(-0.5, 0.5, 9)[1:-1] * np.pi, np.arange(16) * np.pi / 8)
 

@@ -57,7 +57,7 @@ def test_a_damaged_cache_is_as_good_as_none(directory: Path) -> None:
 
 def test_other_code_makes_other_sets(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load_objects("mixed", count=4)
-    monkeypatch.setattr(sets.cache, "makers", lambda: b"changed")
+    monkeypatch.setattr(sets.cache, "generator_version", lambda: b"changed")
     load_objects("mixed", count=4)
     assert len(list(directory.iterdir())) == 2
 
