@@ -1,16 +1,17 @@
-"""What makes a policy good on objects it has not seen: one change of the training at a time, over seeds.
+"""Measures what makes a policy good on objects it has not seen.  Each variant changes one thing of the training.
 
     python benchmarks/ablations.py --json ablations.json
     python benchmarks/ablations.py --variants base few_shapes no_geometry --seeds 0 1 --together 4
     python benchmarks/ablations.py --variants base --options "--preset recipe" --run-dir runs/recipe
 
-Trains each variant by `train.py`, several processes sharing the machine, a GPU through NVIDIA's MPS where that is installed.
-Then one process measures each last checkpoint, the deterministic policy in fine steps of physics, from the default evaluation
-start: the same objects, places and frictions for every policy of a set.  A policy sees there what it saw in training.
+First `train.py` trains each variant on each seed.  Several trainings share the machine; on a GPU they share it by NVIDIA's MPS
+where that is installed.  Then one process measures the last checkpoint of each training: the deterministic policy, in fine steps
+of physics, from the default evaluation start.  All policies get the same objects, places and frictions.  Each sees the inputs
+that it saw in training.
 
-Steps to a level are by the running evaluation of a few hundred episodes, to the nearest million.  That of `same_friction` has
-the training's frictions; that of `few_shapes` has the whole set.  Kernels are best compiled before, by
-`python -m tasks.compile_kernels`, else every process of the first batch compiles them.
+The steps to a level of success come from the running evaluation of a few hundred episodes, to the nearest million.  The running
+evaluation of `same_friction` has the frictions of its training; that of `few_shapes` has the whole set of objects.
+Run `python -m tasks.compile_kernels` before, else every process of the first batch compiles the kernels.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ VARIANTS = {
     "fast_turn": "--base-turn 0.2",
     "float32": "--no-amp",
 }
-"""Options of train.py by the variant's name."""
+"""The name of each variant and its options of train.py."""
 LEVELS = (50.0, 85.0)
 
 
@@ -81,9 +82,9 @@ class Args:
     """Train variants over seeds and measure each."""
 
     variants: Tuple[str, ...] = tuple(VARIANTS)
-    """Which; all by default."""
+    """Which variants; all by default."""
     seeds: Tuple[int, ...] = (0, 1, 2)
-    """A training for each, of each variant."""
+    """Each variant trains once on each seed."""
     objects: str = "procedural"
     """What is trained on: a named object set, or a directory of meshes."""
     total_timesteps: int = 12_000_000
@@ -91,19 +92,19 @@ class Args:
     together: int = 8
     """Trainings at the same time."""
     episodes: int = 2048
-    """For each policy on each set."""
+    """Episodes of each policy on each set."""
     evaluate_on: Tuple[str, ...] = ("procedural", "holdout")
     """Object sets that policies are measured on."""
     options: str = ""
-    """Further options of train.py for every variant, in one string; they override those above, and the variant's override them."""
+    """Further options of train.py for every variant, in one string.  They override those above; a variant's own override them."""
     run_dir: Optional[Path] = None
-    """Where the run directories go, each with its log; by default runs/ablations_DATE-TIME."""
+    """The folder for the run directories and their logs; by default runs/ablations_DATE-TIME."""
     json: Optional[Path] = None
-    """Everything measured, written after each training and each policy."""
+    """A file for all figures.  It is written anew after each training and each policy."""
 
 
 def trainings(args: Args, place: Path) -> List[Row]:
-    """What is to run.  Seeds outside: whoever interrupts has something of every variant."""
+    """The trainings to run.  All variants come with the first seed, then with the next, so that a break leaves figures of all."""
     found = []
     for seed, variant in product(dict.fromkeys(args.seeds), dict.fromkeys(args.variants)):
         run_dir = place / f"{variant}_seed{seed}"
@@ -116,9 +117,11 @@ def trainings(args: Args, place: Path) -> List[Row]:
 
 @contextmanager
 def shared_gpu(wanted: bool) -> Iterator[Dict[str, str]]:
-    """The environment of processes that share a GPU: with an MPS server, as long as this lasts, where there can be one."""
+    """The environment variables of processes that share a GPU.  Where MPS is installed, its server runs inside this context."""
     control = shutil.which("nvidia-cuda-mps-control") if wanted and torch.cuda.is_available() else None
-    with tempfile.TemporaryDirectory() as folder:  # of its own: another server is none of our business
+    with (
+        tempfile.TemporaryDirectory()
+    ) as folder:  # in a folder of its own, so that it does not meddle with another server
         own = {**os.environ, "CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
         quiet: Dict[str, Any] = {"env": own, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         started = control is not None and subprocess.run([control, "-d"], **quiet).returncode == 0
@@ -130,7 +133,7 @@ def shared_gpu(wanted: bool) -> Iterator[Dict[str, str]]:
 
 
 def run_all(waiting: Sequence[Row], together: int, environment: Dict[str, str]) -> Generator[Row, None, None]:
-    """Runs all, so many at a time, each with its output in RUN_DIR/train.log, and gives each back as it ends."""
+    """Runs all trainings, `together` at a time, with their output in RUN_DIR/train.log.  Yields each one when it ends."""
     queue = list(waiting)
     running: List[Tuple[Row, subprocess.Popen, float]] = []
     try:
@@ -153,7 +156,7 @@ def run_all(waiting: Sequence[Row], together: int, environment: Dict[str, str]) 
 
 
 def outcome(run: Row, status: int) -> Row:
-    """What an ended training reached; with `failed`, a reason, if it did not end well."""
+    """What a training reached.  If it failed, `failed` is the reason."""
     folder = Path(run["run_dir"])
     log = (folder / "train.log").read_text(encoding="utf-8", errors="replace")
     said = [line.strip() for line in log.splitlines() if line.strip()]
@@ -163,7 +166,7 @@ def outcome(run: Row, status: int) -> Row:
 
 
 def measure(runs: Sequence[Row], name: str, episodes: int) -> Iterator[Row]:
-    """Measures the last policy of each run, of which there is one, on a set, into `held`; the runs as they are done."""
+    """Measures the last policy of each run on a set and writes the result into its `held`.  Yields each run when it is done."""
     policies = []
     for run in runs:
         path = Path(run["run_dir"]) / "checkpoint_last.pt"
@@ -172,7 +175,7 @@ def measure(runs: Sequence[Row], name: str, episodes: int) -> Iterator[Row]:
     first, sim = (
         policies[0][2],
         registry.get(meta["config"]["task"]["sim"]),
-    )  # simulator, hand and control rate are those of all
+    )  # all runs have the same simulator, hand and control rate
     hand, physics, objects = get_hand(first.hand), first.measured_in("fine"), load_objects(name)
     worlds = min(episodes, sim.evaluation_envs)
     if sim.compiles_kernels:
@@ -181,7 +184,9 @@ def measure(runs: Sequence[Row], name: str, episodes: int) -> Iterator[Row]:
     for run, policy, settings in policies:
         torch.manual_seed(0)
         cfg = replace(settings.grasp, start=StartCfg())
-        task = GraspTask(simulator, hand, objects, cfg, evaluation=True)  # begins with the first object again
+        task = GraspTask(
+            simulator, hand, objects, cfg, evaluation=True
+        )  # a new task begins with the first object again
         runner = PolicyRunner(task, policy.to(task.device).act_deterministic)
         found = evaluate(task, lambda r=runner, t=task: r.play(t.cfg.episode_steps), episodes)  # type: ignore[misc]
         run["held"][name] = {key: value for key, value in found.summary().items() if key != "per_object"}
@@ -191,14 +196,14 @@ def measure(runs: Sequence[Row], name: str, episodes: int) -> Iterator[Row]:
 
 
 def by_kind(episodes: EpisodeRecord, objects: ObjectSet) -> Dict[str, float]:
-    """Share held of each kind that was met."""
+    """The share held of each kind that occurred."""
     kind = torch.as_tensor(objects.kind_index)[episodes.object_id]
     rates = {name: episodes.held[kind == index].float() for index, name in enumerate(objects.kinds)}
     return {name: float(held.mean()) for name, held in rates.items() if len(held)}
 
 
 def summarise(runs: Sequence[Row], sets: Sequence[str]) -> List[Row]:
-    """A row per variant, with lists in the order of its seeds: percent held on each set, steps to each level; None if never."""
+    """A row for each variant with lists in the order of its seeds: percent held on each set, and steps to each level or None."""
     result = []
     for variant in dict.fromkeys(run["variant"] for run in runs):
         mine = sorted((run for run in runs if run["variant"] == variant), key=lambda run: run["seed"])
@@ -216,7 +221,7 @@ def summarise(runs: Sequence[Row], sets: Sequence[str]) -> List[Row]:
 
 
 def table_of(summary: Sequence[Row], sets: Sequence[str], title: str) -> Table:
-    """A row per variant."""
+    """The table: a row for each variant."""
     heads = [head for name in sets for head in (f"held on {name}, %", "mean")]
     heads += [f"M steps to {level:g} %" for level in LEVELS]
     table = Table("variant", *heads, "note", title=title, title_justify="left")

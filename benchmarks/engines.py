@@ -1,20 +1,21 @@
-"""What a PPO engine costs: this one and others on the same task, network, batch and hyper-parameters, on one GPU.
+"""Compares PPO engines on one GPU: this one and others, with the same task, network, batch and hyper-parameters.
 
     python benchmarks/engines.py --json engines.json
     python benchmarks/engines.py --learner-only --engines ours rsl_rl
     python benchmarks/engines.py --equal-seconds 90 --minibatch-sizes 16384
 
-The comparison is of engines, not of simulators.  Every engine steps the same task object, and the others get its control step,
-physics, rewards and resets together, as one recorded CUDA graph, the way a user of a GPU simulator would have it; the recording
-is theirs for free.  What this engine adds is that the policy between the steps, the whole rollout and the whole update are
-recorded as well.  Tensor-based engines get tensors on the GPU and nothing is copied to the host for them;
-stable-baselines3 has an interface of numpy arrays and pays for it, as it does for its users.  Everyone's networks may use TF32;
-the task does not.  Each engine runs its own training loop with its own logging, each row in a process of its own.  The learner is
-all that comes between the last step of a rollout and the first of the next, so advantages are in it, wherever the engine has them.
+It compares engines, not simulators.  Every engine steps the same task object.  For the other engines, physics, rewards and
+resets of a control step are recorded together as one CUDA graph, as a user of a GPU simulator would do it.  This engine records
+the policy, the whole rollout and the whole update as well.
 
-`--learner-only` puts random numbers in place of the simulator: the quickest fair figure, and steps/s is then what the engine
-alone would allow.  A launch is one kernel that the host asks for; replaying a recorded graph of any size counts as one graph
-launch and no kernel launch.  An engine that is not installed or fails has a row that says why.
+Engines that work on tensors get tensors on the GPU, and nothing is copied to the host for them.  stable-baselines3 works on
+numpy arrays and pays for the copies, as it does for its users.  All networks may use TF32; the task does not.  Each engine runs
+its own training loop with its own logging, and each row of the table is a process of its own.  "learner" is everything between
+the last step of a rollout and the first step of the next one.  So the advantages are in it, wherever an engine computes them.
+
+With `--learner-only`, random numbers take the place of the simulator.  steps/s is then what the engine alone would allow.
+A launch is a kernel that the host starts.  The replay of a recorded graph of any size counts as one graph launch and no kernel
+launch.  An engine that is not installed or fails gets a row that says why.
 """
 
 from __future__ import annotations
@@ -47,52 +48,52 @@ class Args:
     """PPO engines on one task."""
 
     engines: Tuple[str, ...] = tuple(ENGINES)
-    """Which, in this order."""
+    """Which engines, in this order."""
     minibatch_sizes: Tuple[int, ...] = (2048, 16384)
-    """A row for each."""
+    """Samples in a minibatch; a row for each size."""
     learner_only: bool = False
-    """Random numbers in place of the simulator: times the updates alone."""
+    """Time the updates alone, with random numbers in place of the simulator."""
     equal_seconds: float = 0.0
-    """Also train each this long after its warm-up, and measure the success of what it learnt."""
+    """s.  Also train each engine this long after its warm-up, and measure the success of its policy."""
     sim: str = "auto"
     """The simulator."""
     objects: str = "mixed"
     """A named object set, or a directory of meshes."""
     device: str = "auto"
-    """cuda, or cpu to try the program."""
+    """cuda, or cpu to try the program; auto takes the GPU if there is one."""
     num_envs: int = 4096
     """Hands in parallel."""
     num_steps: int = 16
-    """Steps of each per iteration."""
+    """Steps of each hand in an iteration."""
     num_epochs: int = 5
-    """Passes over the rollout per iteration."""
+    """Passes over the rollout in an iteration."""
     hidden: Tuple[int, ...] = (512, 512, 256)
     """Widths of both towers."""
     warm_up: int = 5
-    """Iterations thrown away."""
+    """Iterations before anything is timed."""
     iterations: int = 20
-    """Iterations timed; medians are reported."""
+    """Timed iterations; the median counts."""
     phase_seconds: float = 20.0
-    """A timing ends after this long, but not before three iterations."""
+    """s.  A timing ends after this long, but not before three iterations."""
     eval_episodes: int = 1024
-    """For --equal-seconds."""
+    """Episodes that measure success, for --equal-seconds."""
     rl_games_compile: bool = True
     """Whether rl_games may use torch.compile, as it does by default."""
     tf32: bool = True
-    """Whether the others' networks may use TF32; rl_games switches it on by itself."""
+    """Whether the networks of the other engines may use TF32; rl_games switches it on by itself."""
     seed: int = 0
-    """Of everything."""
+    """The seed of all random numbers."""
     timeout: float = 600.0
-    """Seconds until a process is given up."""
+    """s.  A process that takes longer is ended."""
     logs: Optional[Path] = None
-    """A directory for what the engines print; by default it is thrown away where they succeed."""
+    """A directory for what the engines print.  By default only the output of engines that fail is kept."""
     json: Optional[Path] = None
-    """Everything measured, written after each row."""
+    """A file for all figures.  It is written anew after each row."""
 
 
 @dataclass
 class Column:
-    """One figure of the table."""
+    """A column of the table."""
 
     title: str
     key: str
@@ -116,7 +117,7 @@ COLUMNS = (
 
 
 def jobs(args: Args) -> List[Job]:
-    """One per row."""
+    """The jobs, one for each row."""
     unknown = [name for name in args.engines if name not in ENGINES]
     if unknown:
         raise SystemExit(f"error: there is no engine {unknown[0]!r}: choose from {', '.join(ENGINES)}")
@@ -152,7 +153,7 @@ def jobs(args: Args) -> List[Job]:
 
 
 def measure(job: Job, timeout: float, logs: Optional[Path]) -> Dict[str, Any]:
-    """Runs a job in a fresh process; a row with `failed` if it does not come to its end."""
+    """Runs a job in a new process.  The row has `failed` if the process does not finish."""
     root = str(HERE.parent)
     path = os.pathsep.join(filter(None, [str(HERE), root, os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory() as name:
@@ -182,7 +183,7 @@ def tail(log: Path, size: int = 3000) -> str:
 
 
 def table(rows: List[Dict[str, Any]], title: str) -> Table:
-    """Rows that failed say why in place of figures."""
+    """The table.  A row that failed has dashes."""
     columns = [c for c in COLUMNS if any(c.key in row for row in rows)]
     result = Table(title=title, title_justify="left")
     result.add_column("engine")
@@ -196,7 +197,7 @@ def table(rows: List[Dict[str, Any]], title: str) -> Table:
 
 
 def main(args: Args) -> None:
-    """Prints a table and the reasons for what is not in it."""
+    """Prints the table, and why rows are missing in it."""
     todo = jobs(args)
     console = Console(width=None if sys.stdout.isatty() else 170)
     hardware = "CPU"
@@ -206,7 +207,9 @@ def main(args: Args) -> None:
         row: Dict[str, Any] = {"engine": job.engine, "minibatch_size": job.settings.minibatch_size}
         row.update(measure(job, args.timeout, args.logs))
         rows.append(row)
-        hardware = row.get("hardware", hardware)  # asked there: asking here would hold memory of the GPU
+        hardware = row.get(
+            "hardware", hardware
+        )  # the other process asks for the name: here that would take memory of the GPU
         seconds = time.perf_counter() - begin
         said = row.get("failed") or f"{row['steps_per_s']:,.0f} steps/s, learner {row['learner_ms']:.1f} ms"
         console.print(

@@ -1,9 +1,10 @@
-"""Writes stand-ins for scanned household things and unprepared drawings of them, one mesh each, in metres.
+"""Writes meshes of household things, in metres: half like scans, half like unprepared drawings.
 
     python benchmarks/household.py DIR && python evaluate_policy.py --objects DIR
 
-Half are like scans: one closed dense mesh, slightly rounded and noisy.  Half are like the drawings that stores of models hold: y up,
-open sheets, groups by material or none, doubled and turned faces, small loose parts and what lies inside.
+They stand in for real scans and drawings, which are not in this repository.  A scan is one closed dense mesh, slightly rounded
+and noisy.  A drawing is like those that stores of 3-D models hold: y is up, sheets are open, groups are by material or missing,
+some faces are double or inside out, and there are small loose parts and hidden inner walls.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from stand_ins.shapes import solid
 from stand_ins.things import Thing, things
 
 NOISE = 0.05
-"""cm, standard deviation of a scan's surface along its normal; what is thinner than 1 cm has less."""
+"""cm, the standard deviation of a scan's noise along the normals.  Things thinner than 1 cm have less."""
 TRIANGLES = 12000
-"""About as many has a scan, more if it is thin."""
+"""About how many triangles a scan has.  Thin things have more."""
 Mesh = Tuple[np.ndarray, np.ndarray]
 
 
@@ -30,13 +31,13 @@ class Args:
     """Write the stand-ins."""
 
     directory: Annotated[Path, tyro.conf.Positional]
-    """Where to; made if it is not there."""
+    """The folder to write to; it is made if it does not exist."""
     seed: int = 0
-    """Of the noise, and of how untidy each drawing is."""
+    """The seed of the noise and of the faults of drawings."""
 
 
 def scan(thing: Thing, rng: np.random.Generator) -> Mesh:
-    """One closed mesh, its edges rounded by a pass of smoothing, noise along the normals."""
+    """One closed mesh with edges rounded by smoothing and noise along the normals."""
     area = sum(trimesh.Trimesh(p.vertices, p.faces, process=False).area for p in thing.pieces)
     spacing = min((3 * area / TRIANGLES) ** 0.5, thing.thin / 1.7)
     mesh = trimesh.Trimesh(*solid(thing.pieces, spacing), process=False)
@@ -45,7 +46,7 @@ def scan(thing: Thing, rng: np.random.Generator) -> Mesh:
 
 
 def drawing(thing: Thing, rng: np.random.Generator) -> List[Tuple[str, np.ndarray, np.ndarray]]:
-    """(group, vertices, triangles) of each sheet: some turned inside out, some doubled, with rubbish inside and outside."""
+    """(group, vertices, triangles) of each sheet.  Some are inside out, some double; small parts lie inside and outside."""
     sheets: List[Mesh] = []
     for piece in thing.pieces:
         faces = piece.faces[:, ::-1] if rng.random() < 0.3 else piece.faces
@@ -74,7 +75,7 @@ def drawing(thing: Thing, rng: np.random.Generator) -> List[Tuple[str, np.ndarra
 
 
 def write_obj(path: Path, sheets: List[Tuple[str, np.ndarray, np.ndarray]]) -> None:
-    """As exporters do: all groups of a name together, corners with normals that nobody wrote well."""
+    """Writes an .obj file as exporters do, with all sheets of a group together and normals of no use."""
     lines, start = ["# exported", "mtllib model.mtl"], 1
     for group in dict.fromkeys(name for name, _, _ in sheets):
         lines += [f"g {group}", f"usemtl {group}"]
@@ -87,7 +88,7 @@ def write_obj(path: Path, sheets: List[Tuple[str, np.ndarray, np.ndarray]]) -> N
 
 
 def main(args: Args) -> None:
-    """Writes a file for each thing; the kinds of file take turns."""
+    """Writes a file for each thing, in the file formats by turns."""
     args.directory.mkdir(parents=True, exist_ok=True)
     for index, thing in enumerate(things()):
         rng = np.random.default_rng([args.seed, *thing.name.encode()])

@@ -1,12 +1,12 @@
-"""What the convex hulls of an object cost: memory and speed of the simulator by how many hulls each object has.
+"""Measures speed and memory of a simulator by the number of convex hulls that each object has.
 
     python benchmarks/hulls.py --json hulls.json                    with --sim mujoco --num-envs 32 where there is no GPU
 
-The same random convex shapes of hand size are cut into 1, 2, 4 and 8 overlapping convex pieces, so that rows differ in the
-hulls and not in what there is to grasp.  A policy that grasps plays one episode per world on each set.  Once hands hold
-objects, each control step is timed as a whole, and from the state before it the simulator's sub-steps alone, both as CUDA
-graphs; figures are medians.  MuJoCo C is timed within the whole step.  Each set has a process of its own, since the memory of
-the former would count.  GPU memory is as in scaling.py, but without a training's buffers.
+The same random convex shapes are cut into 1, 2, 4 and 8 overlapping convex pieces.  So rows differ in the number of hulls, but
+not in the shapes to grasp.  A policy plays one episode in each world on each set.  Once hands hold objects, each control step is
+timed as a whole; then the simulator's sub-steps are timed alone, from the same state.  Both are CUDA graphs, and figures are
+medians.  MuJoCo C is timed within the whole step.  Each set has a process of its own, because the memory of the one before would
+count.  GPU memory is as in scaling.py, but without the buffers of a training.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ from tasks.simulators.mujoco.scene import PhysicsCfg
 from tasks.simulators.registry import choose
 
 SIDES, MASSES = ((0.08, 0.14), (0.045, 0.07), (0.035, 0.06)), (0.05, 0.3)
-"""Ranges of an object's three sides, m, and of its mass, kg."""
+"""The ranges of an object's three sides, m, and of its mass, kg."""
 OVERLAP = 0.1
-"""Of the side that is cut, which both pieces keep."""
+"""The share of the cut side that both pieces keep."""
 EPISODE = GraspCfg().episode_steps
 
 
@@ -63,16 +63,23 @@ class Args:
     """The simulator by the number of convex hulls of an object."""
 
     hulls: Tuple[int, ...] = (1, 2, 4, 8)
-    """Of each object; a row for each."""
+    """Hulls of each object; a row for each number."""
     num_envs: int = 4096
+    """Hands in parallel."""
     num_objects: int = 64
+    """Objects of a set."""
     checkpoint: Path = Path("checkpoints/shadow_grasp.pt")
+    """The policy that plays."""
     sim: str = "auto"
+    """The simulator."""
     seed: int = 0
+    """The seed of objects and episodes."""
     warm_up: int = 60
-    """Control steps until most hands hold their object; the rest of the episode is timed."""
+    """Control steps before anything is timed.  Most hands hold their object then; the rest of the episode is timed."""
     physics: PhysicsCfg = field(default_factory=PhysicsCfg)
+    """How the simulator integrates."""
     json: Optional[Path] = None
+    """A file for all figures."""
 
 
 COLUMNS = (
@@ -86,7 +93,7 @@ COLUMNS = (
 
 
 def cut(points: np.ndarray) -> List[np.ndarray]:
-    """The convex hull of (N, 3) points in two across its longest side; OVERLAP of that is in both."""
+    """Cuts the convex hull of (N, 3) points in two across its longest side.  Both pieces keep OVERLAP of that side."""
     along = points[:, np.ptp(points, axis=0).argmax()]
     middle, reach = (along.min() + along.max()) / 2, OVERLAP / 2 * np.ptp(along)
     pieces = []
@@ -94,13 +101,13 @@ def cut(points: np.ndarray) -> List[np.ndarray]:
         depth = side * (middle - along) + reach
         inside, outside = depth >= 0, depth < 0
         share = (depth[inside, None] / (depth[inside, None] - depth[outside]))[..., None]
-        cuts = points[inside, None] * (1 - share) + points[outside] * share  # where lines meet the plane
+        cuts = points[inside, None] * (1 - share) + points[outside] * share  # the points where lines meet the plane
         pieces.append(convex_hull(np.concatenate([points[inside], cuts.reshape(-1, 3)])).vertices)
     return pieces
 
 
 def objects_of(hulls: int, count: int, seed: int) -> ObjectSet:
-    """Objects of as many hulls each; their shapes are the same whatever `hulls` is."""
+    """A set of objects with `hulls` hulls each.  Their shapes do not depend on `hulls`."""
     objects = []
     for index in range(count):
         rng = np.random.default_rng([seed, index])
@@ -108,14 +115,14 @@ def objects_of(hulls: int, count: int, seed: int) -> ObjectSet:
         points /= np.linalg.norm(points, axis=1, keepdims=True)
         points *= [rng.uniform(*side) for side in SIDES] / np.ptp(points, axis=0)
         parts = [points]
-        while len(parts) < hulls:  # the longest piece in two
+        while len(parts) < hulls:  # cuts the longest piece
             parts += cut(parts.pop(int(np.argmax([np.ptp(part, axis=0).max() for part in parts]))))
         objects.append(build(f"cut_{index:04d}", "hull", parts, mass=rng.uniform(*MASSES)))
     return ObjectSet.of(f"{hulls} hulls", objects)
 
 
 def timed_on_gpu(task: GraspTask, step: Callable[[], Any], count: int) -> Tuple[List[float], List[float]]:
-    """Milliseconds of physics alone and of the whole, for each of the next `count` control steps."""
+    """The milliseconds of physics alone, and of the whole step, for each of the next `count` control steps."""
     simulator: Any = task.simulator
     arrays = [warp.to_torch(getattr(simulator.data, name)) for name in KEPT]
     state = [array.clone() for array in arrays]
@@ -127,7 +134,7 @@ def timed_on_gpu(task: GraspTask, step: Callable[[], Any], count: int) -> Tuple[
 
     captured = CapturedFunction(substeps, context=simulator.capture, name="physics")
     physics, whole = [], []
-    for index in range(-2, count):  # two to warm up and to capture
+    for index in range(-2, count):  # the first two warm up and record
         torch._foreach_copy_(state, arrays)
         physics.append(milliseconds(captured, 1))
         torch._foreach_copy_(arrays, state)
@@ -137,7 +144,7 @@ def timed_on_gpu(task: GraspTask, step: Callable[[], Any], count: int) -> Tuple[
 
 
 def timed_on_processor(task: GraspTask, step: Callable[[], Any], count: int) -> Tuple[List[float], List[float]]:
-    """The same; physics is the simulator's part of each step."""
+    """As `timed_on_gpu`, but physics is timed inside each whole step."""
     times: Tuple[List[float], List[float]] = ([], [])
 
     def timed(function: Callable[..., Any], into: List[float], *values: Any) -> None:
@@ -152,14 +159,16 @@ def timed_on_processor(task: GraspTask, step: Callable[[], Any], count: int) -> 
 
 
 def measure(args: Args, hulls: int) -> Dict[str, Any]:
-    """Plays an episode on a set; the figures of a row."""
+    """Plays an episode on a set and returns the figures of a row."""
     on_gpu = choose(args.sim).compiles_kernels
     before = used_gb() if on_gpu else 0.0
     torch.manual_seed(args.seed)
     objects = objects_of(hulls, args.num_objects, args.seed)
     if on_gpu:
         compile_missing(objects, args.num_envs, args.physics)
-        warnings.filterwarnings("error", message=".*cannot be captured")  # times would be of something else
+        warnings.filterwarnings(
+            "error", message=".*cannot be captured"
+        )  # else the times would be those of single launches
     task = make_task(args.sim, objects, args.num_envs, settings=args.physics, evaluation=True)
     runner = PolicyRunner(task, load_policy(args.checkpoint, task.device)[0].act_deterministic)
     with side_stream(task.device), torch.no_grad():
@@ -177,7 +186,7 @@ def measure(args: Args, hulls: int) -> Dict[str, Any]:
 
 
 def main(args: Args) -> None:
-    """Prints the table, and the reasons for what is not in it."""
+    """Prints the table, and why rows are missing in it."""
     if not args.hulls or min(args.hulls) < 1 or max(args.hulls) > MAX_PARTS or not 2 <= args.warm_up < EPISODE:
         raise SystemExit(f"error: --hulls must be from 1 to {MAX_PARTS}, --warm-up from 2 to {EPISODE - 1}")
     rows: List[Dict[str, Any]] = []

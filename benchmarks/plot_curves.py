@@ -1,4 +1,4 @@
-"""Success over steps and over wall clock, from `metrics.jsonl` files of training runs.
+"""Draws success over steps and over wall clock, from the `metrics.jsonl` files of training runs.
 
 python benchmarks/plot_curves.py runs/a/metrics.jsonl runs/b/metrics.jsonl --out curves.png
 """
@@ -23,17 +23,25 @@ class Args:
     """Draw learning curves."""
 
     files: Annotated[Tuple[Path, ...], tyro.conf.Positional]
+    """Files of metrics, or run directories."""
     out: Path = Path("curves.png")
+    """The picture to write."""
     labels: Optional[Tuple[str, ...]] = None
-    """One per file; by default the files' names."""
+    """A label for each file; by default its name, or that of its run directory."""
+
+
+def label_of(path: Path) -> str:
+    """The file's own name, or the run directory's for a file that is called as all are."""
+    return path.absolute().parent.name if path.stem == "metrics" else path.stem
 
 
 def main(args: Args) -> None:
-    """Two panels; solid is the deterministic evaluation, thin the exploring policy in training."""
+    """Draws two panels.  Lines with dots are the deterministic evaluation, thin lines the exploring policy in training."""
     figure, panels = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True)
-    for index, path in enumerate(args.files):
+    for index, given in enumerate(args.files):
+        path = given / "metrics.jsonl" if given.is_dir() else given
         rows = [json.loads(line) for line in path.read_text().splitlines()]
-        label = args.labels[index] if args.labels else path.stem
+        label = args.labels[index] if args.labels else label_of(path)
         measured = [row for row in rows if "eval_success_rate" in row]
         for panel, key, scale in zip(panels, ("env_steps", "wall_s"), (1e6, 1.0)):
             x = [row[key] / scale for row in measured]

@@ -1,10 +1,10 @@
-"""Where the time of training goes, kernel by kernel, with torch.profiler: a rollout and an update as they are replayed.
+"""Shows where the time of training goes, kernel by kernel: profiles a replayed rollout and a replayed update with torch.profiler.
 
     python benchmarks/profile_step.py
     python benchmarks/profile_step.py --trainer.compile
 
-The bodies of conditional nodes, which repeat the solver's iterations, are not seen by the profiler each time they run: what the
-span has more than the sum of its kernels is mostly theirs.
+The iterations of the solver are the body of a conditional node, and the profiler does not see every run of such a body.  So they
+are most of the difference between the whole time and the sum of the kernels.  Needs a GPU.
 """
 
 from __future__ import annotations
@@ -26,26 +26,29 @@ from tasks.grasp.build import make_task
 from tasks.objects import load_objects
 
 TORCH = ("at::", "at_cuda", "triton_", "gemm", "nvjet", "cublas", "cutlass", "Memcpy", "Memset")
-"""Parts of the names of torch's kernels; the others are Warp's."""
+"""Parts of the names of torch's kernels.  All others are Warp's."""
 
 
 @dataclass
 class Args:
-    """Kernels of one iteration of training, hands holding objects."""
+    """The kernels of an iteration of training in which hands hold objects."""
 
     checkpoint: Path = Path("checkpoints/shadow_grasp.pt")
-    """The policy that acts, and goes on learning."""
+    """The policy that acts and goes on learning."""
     objects: str = "procedural"
+    """A named object set, or a directory of meshes."""
     num_envs: int = 4096
+    """Hands in parallel."""
     warm_up: int = 25
-    """Iterations before: two episodes."""
+    """Iterations before the profile; 25 are two episodes."""
     rows: int = 30
-    """Kernels shown of each group."""
+    """How many kernels of each group are shown."""
     trainer: TrainerCfg = field(default_factory=TrainerCfg)
+    """Settings of the training."""
 
 
 def report(name: str, function: Callable[[], Any], rows: int) -> None:
-    """Prints what one call issues."""
+    """Prints the kernels of one call."""
     with profile(activities=[ProfilerActivity.CUDA]) as recorded:
         function()
         torch.cuda.synchronize()
@@ -64,7 +67,7 @@ def report(name: str, function: Callable[[], Any], rows: int) -> None:
 
 
 def main(args: Args) -> None:
-    """Trains for two episodes, then profiles a replay of each of the two graphs."""
+    """Trains for the warm-up, then profiles a replay of each of the two graphs."""
     torch.manual_seed(args.trainer.seed)
     task = make_task("mujoco_warp", load_objects(args.objects), args.num_envs)
     trainer = Trainer(task, args.trainer, tempfile.mkdtemp())

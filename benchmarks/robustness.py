@@ -1,10 +1,10 @@
-"""What a trained policy leans on, and how far its world may differ from that of its training.
+"""Measures which inputs a trained policy needs, and how far its world may differ from that of its training.
 
     python benchmarks/robustness.py --json robustness.json
 
-Each row starts from the same seed as the first, with one thing changed: a slice of the observation held at its mean, noise on all
-of it, actions that come a step late, other frictions, other masses.  A slice that is masked here was there in training: what
-a policy could do that never had it is another question.
+Each row has the seed of the first one and one change: a slice of the observation held at its mean, noise on the observation,
+actions that come some steps late, other frictions, or other masses.  A masked slice was there in training; a policy that trains
+without it may do better than these rows show.
 """
 
 from __future__ import annotations
@@ -37,33 +37,40 @@ Policy = Callable[[Tensor], Tensor]
 
 @dataclass
 class Args:
-    """Held and ever, one change at a time."""
+    """Held and ever, with one change at a time."""
 
     checkpoint: Path = Path("checkpoints/shadow_grasp.pt")
+    """The policy to measure."""
     objects: str = "procedural"
+    """A named object set, or a directory of meshes."""
     sim: Literal["auto", "mujoco_warp", "mujoco"] = "auto"
+    """The simulator."""
     num_envs: int = 100
+    """Hands in parallel."""
     episodes: int = 300
+    """Episodes of each row."""
     frictions: Tuple[float, ...] = (0.3, 0.5, 1.2)
+    """Coefficients of friction that all objects get."""
     masses: Tuple[float, ...] = (0.5, 2.0, 4.0)
-    """Times the objects' own."""
+    """Factors for the masses of the objects."""
     noises: Tuple[float, ...] = (0.1, 0.3)
-    """On the normalised observation, in standard deviations of what training met."""
+    """Normal noise on the observation, in standard deviations of what occurred in training."""
     delays: Tuple[int, ...] = (1, 2)
-    """Control steps."""
+    """Control steps by which actions are late."""
     json: Optional[Path] = None
+    """A file for all figures."""
 
 
 SLICES = Layout(ACTOR, SHADOW_HAND).slices
 
 
 def seen_through(policy: ActorCritic, change: Callable[[Tensor], Tensor]) -> Policy:
-    """The deterministic policy behind a change of its normalised observation."""
+    """The deterministic policy, with a change applied to its normalised observation."""
     return lambda obs: policy.mean_from_normalized(change(policy.normalize_obs(obs)))
 
 
 def masked(name: str) -> Callable[[Tensor], Tensor]:
-    """Holds a slice of the observation at its mean."""
+    """A change that holds a slice of the observation at its mean."""
 
     def change(obs: Tensor) -> Tensor:
         obs = obs.clone()
@@ -74,12 +81,12 @@ def masked(name: str) -> Callable[[Tensor], Tensor]:
 
 
 def noisy(std: float) -> Callable[[Tensor], Tensor]:
-    """Adds normal noise."""
+    """A change that adds normal noise."""
     return lambda obs: obs + std * torch.randn_like(obs)
 
 
 class Delayed:
-    """Acts on what it saw some steps ago; in the first steps of an episode, on the first that it saw."""
+    """A policy that acts on what it saw some steps ago; in the first steps of an episode, on what it saw first."""
 
     def __init__(self, policy: Policy, steps: int) -> None:
         self.policy, self.steps = policy, steps
@@ -91,7 +98,7 @@ class Delayed:
 
 
 def heavier(objects: ObjectSet, factor: float) -> ObjectSet:
-    """The set with other masses."""
+    """The set with all masses multiplied by a factor."""
     changed = [replace(o, mass=o.mass * factor, inertia=o.inertia * factor) for o in objects.objects]
     return replace(objects, objects=tuple(changed))
 
@@ -107,7 +114,7 @@ def main(args: Args) -> None:
     def measure(name: str, act: Policy, cfg: GraspCfg = as_seen, some: ObjectSet = objects) -> None:
         torch.manual_seed(0)
         task = make_task(args.sim, some, args.num_envs, cfg, settings=PhysicsCfg.fine(), evaluation=True)
-        runner = PolicyRunner(task, act, graphs=False)  # what a delay remembers changes its address
+        runner = PolicyRunner(task, act, graphs=False)  # a graph cannot be replayed with the memory of a delay
 
         def run_episode() -> None:
             if isinstance(act, Delayed):

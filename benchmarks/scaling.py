@@ -1,17 +1,16 @@
-"""What more environments bring: throughput, times and memory of whole training iterations, by the number of environments.
+"""Measures throughput, times and memory of whole iterations of training, by the number of environments.
 
     python benchmarks/scaling.py --json scaling.json
     python benchmarks/scaling.py --num-envs 2048 4096 --seconds-to 85 --objects mixed --json scaling.json
 
-Each size trains in a process of its own, from a policy that grasps, since physics costs what the hands do.  It is the whole of
-training but evaluation, whose worlds would take time and memory of their own: figures are medians of the rows that training
-itself logs, after a warm-up.  The minibatch keeps its size, so that few environments make few gradient steps on small batches
-and many make many; `--scale-minibatch` keeps their number instead.
+Each size trains in a process of its own.  It starts from a policy that grasps, because the cost of physics depends on what the
+hands do.  It is a whole training without evaluation, whose worlds would take time and memory of their own.  Figures are medians
+of the rows that training logs, after a warm-up.  The minibatch keeps its size, so that more environments mean more gradient
+steps.  `--scale-minibatch` keeps the number of gradient steps instead.
 
-GPU memory in use is the device's at the end (cudaMemGetInfo), of all processes, less what was in use before the process made
-its first tensor there: the CUDA context of the process was made by asking and is not in it, what other processes took since
-is.  torch's peak is of its own tensors; the simulator's memory is in the former only.  A size that fails has a row with the
-reason.
+"GPU memory" is what all processes use of the device at the end (cudaMemGetInfo), minus what was in use before the first tensor of
+this process.  The CUDA context of this process is not in it; what other processes took meanwhile is.  "torch peak" counts torch's
+tensors only, so the simulator's memory is not in it.  A size that fails gets a row with the reason.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ from tasks.simulators.mujoco.scene import PhysicsCfg
 
 NEVER = 10**15
 REFERENCE_ENVS = 4096
-"""Where --scale-minibatch leaves the size as it is."""
+"""The number of environments at which --scale-minibatch does not change the size."""
 
 
 @dataclass
@@ -54,40 +53,40 @@ class Args:
     """Training by the number of environments."""
 
     num_envs: Tuple[int, ...] = (512, 1024, 2048, 4096, 8192, 16384, 32768)
-    """A row for each."""
+    """Environments; a row for each number."""
     checkpoint: Path = Path("checkpoints/shadow_grasp.pt")
-    """The policy that acts, and goes on learning."""
+    """The policy that acts and goes on learning."""
     sim: str = "auto"
     """The simulator."""
     objects: str = "procedural"
     """A named object set, or a directory of meshes."""
     warm_up: int = 25
-    """Iterations before anything is timed: two episodes."""
+    """Iterations before anything is timed; 25 are two episodes."""
     iterations: int = 20
-    """Timed iterations, of which the median counts."""
+    """Timed iterations; the median counts."""
     scale_minibatch: bool = False
     """Scale the minibatch with the number of environments, from its own size at 4096."""
     timeout: float = 300.0
-    """Seconds until a size is given up."""
+    """s.  A size that takes longer is ended."""
     seconds_to: Optional[float] = None
-    """Percent held: also train with train.py from nothing for each size, until its running evaluation has passed that."""
+    """Also train each size from nothing with train.py, until its running evaluation has passed this percentage held."""
     max_minutes: float = 5.0
-    """Of such a training."""
+    """The longest such a training may take, minutes."""
     eval_interval: int = 500_000
-    """Environment steps between its evaluations."""
+    """Environment steps between the evaluations of such a training."""
     options: str = ""
-    """Its further options, in one string; of what is set here it gets size, objects, simulator, seed and minibatch only."""
+    """Further options of such a training, in one string.  Of the options here it gets size, objects, simulator, seed and minibatch."""
     trainer: TrainerCfg = field(default_factory=TrainerCfg)
-    """What trains; how long, and how often what is written, is decided here."""
+    """Settings of the training.  Its length and its intervals are set by this benchmark."""
     physics: PhysicsCfg = field(default_factory=PhysicsCfg)
     """How the simulator integrates."""
     json: Optional[Path] = None
-    """Everything measured, written after each row."""
+    """A file for all figures.  It is written anew after each row."""
 
 
 @dataclass
 class Column:
-    """One figure of the table."""
+    """A column of the table."""
 
     title: str
     key: str
@@ -112,7 +111,7 @@ COLUMNS = (
 
 
 def trainer_cfg(args: Args, num_envs: int) -> TrainerCfg:
-    """For one size."""
+    """The settings of the training of one size."""
     ppo = args.trainer.ppo
     if args.scale_minibatch:
         ppo = replace(ppo, minibatch_size=max(1, round(ppo.minibatch_size * num_envs / REFERENCE_ENVS)))
@@ -121,20 +120,20 @@ def trainer_cfg(args: Args, num_envs: int) -> TrainerCfg:
 
 
 def used_gb() -> float:
-    """Memory in use on the device, by whomever."""
+    """GB in use on the device, by all processes."""
     free, total = torch.cuda.mem_get_info()
     return (total - free) / 1e9
 
 
 def measure(args: Args, num_envs: int) -> Dict[str, Any]:
-    """Trains for a while; the figures of a row."""
+    """Trains for a while and returns the figures of a row."""
     on_cuda = torch.cuda.is_available()
     before = used_gb() if on_cuda else 0.0
     cfg = trainer_cfg(args, num_envs)
     torch.manual_seed(cfg.seed)
     task = make_task(args.sim, load_objects(args.objects), num_envs, settings=args.physics)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")  # a capture that fails, for want of memory for instance, is but a warning
+        warnings.simplefilter("always")  # a recording that fails, as for lack of memory, is only a warning
         trainer = Trainer(task, cfg, folder)
         policy, _ = load_policy(args.checkpoint, trainer.device)
         trainer.policy.load_state_dict(policy.state_dict())
@@ -170,7 +169,7 @@ def measure(args: Args, num_envs: int) -> Dict[str, Any]:
 
 
 def work(args: Args, num_envs: int, result: Path, log: Path) -> None:
-    """The process of one size: writes a row to `result`, and all it has to say to `log`."""
+    """The process of one size.  It writes its row to `result` and its output to `log`."""
     with open(log, "w", encoding="utf-8") as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
@@ -184,7 +183,7 @@ def work(args: Args, num_envs: int, result: Path, log: Path) -> None:
 
 
 def measure_apart(args: Args, num_envs: int) -> Dict[str, Any]:
-    """`measure` in a fresh process; a row with `failed` if it does not come to its end."""
+    """Runs `measure` in a new process.  The row has `failed` if the process does not finish."""
     with tempfile.TemporaryDirectory() as folder:
         result, log = Path(folder) / "row.json", Path(folder) / "log"
         process = multiprocessing.get_context("spawn").Process(target=work, args=(args, num_envs, result, log))
@@ -206,7 +205,7 @@ def measure_apart(args: Args, num_envs: int) -> Dict[str, Any]:
 
 
 def time_to(args: Args, num_envs: int, level: float, place: Path) -> Dict[str, Any]:
-    """Figures of a training from nothing."""
+    """The figures of a training from nothing until `level` percent are held."""
     minibatch = str(trainer_cfg(args, num_envs).ppo.minibatch_size)
     words = ["--num-envs", str(num_envs), "--objects", args.objects, "--sim", args.sim]
     words += ["--seed", str(args.trainer.seed), "--ppo.minibatch-size", minibatch]
@@ -220,7 +219,7 @@ def time_to(args: Args, num_envs: int, level: float, place: Path) -> Dict[str, A
 
 
 def table(rows: List[Dict[str, Any]], title: str) -> Table:
-    """Rows that failed have dashes."""
+    """The table.  A row that failed has dashes."""
     columns = [c for c in COLUMNS if any(c.key in row for row in rows)]
     result = Table(title=title, title_justify="left")
     result.add_column("environments", justify="right")
@@ -233,10 +232,10 @@ def table(rows: List[Dict[str, Any]], title: str) -> Table:
 
 
 def main(args: Args) -> None:
-    """Prints a line after each size, the table, and the reasons for what is not in it."""
+    """Prints a line after each size, then the table, and why rows are missing in it."""
     if not args.num_envs or min(args.num_envs) < 1 or args.warm_up < 3 or args.iterations < 1:
         raise SystemExit(
-            "error: --num-envs and --iterations must be at least 1, --warm-up at least 3: there are captures in it"
+            "error: --num-envs and --iterations must be at least 1, --warm-up at least 3, because graphs are recorded in it"
         )
     if not args.checkpoint.is_file():
         raise SystemExit(f"error: --checkpoint {args.checkpoint}: no such file")

@@ -1,14 +1,14 @@
-"""How long training takes to get good: `train.py` as a user would run it, until its running evaluation has passed some levels.
+"""Measures how long training takes: runs `train.py` as a user would, until its running evaluation has passed given levels.
 
     python benchmarks/time_to_success.py --json time_to_success.json
     python benchmarks/time_to_success.py --cold --objects mixed --seeds 0
     python benchmarks/time_to_success.py --keep-going --options "--eval-envs 2048"
 
-Seconds are train.py's own, from the start of its process: imports, objects, kernels, captures and evaluations are in them.
-Success is *held*, of the deterministic policy, by the running evaluation; a level is passed at the first evaluation that is
-not below it, and the time is when that evaluation was done, so both the interval between evaluations and the few hundred
-episodes of each limit what can be told.  Every run is a fresh process.  It is interrupted, as by Ctrl-C, once the highest
-level is passed: falls after that are seen with `--keep-going` only.
+Seconds count from the start of the process of train.py.  Imports, objects, kernels, recordings and evaluations are in them.
+Success is *held*, of the deterministic policy, in the running evaluation.  A level is passed at the first evaluation that is not
+below it, and its time is the end of that evaluation.  So the interval between evaluations and the few hundred episodes of each
+limit the precision.  Every run is a new process.  It is interrupted, as by Ctrl-C, when the highest level is passed; use
+`--keep-going` to see whether success falls later.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN = ROOT / "train.py"
 CACHES = ("WARP_CACHE_PATH", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH")
-"""Where compiled kernels are kept; each is pointed at a directory of its own by --cold."""
+"""Environment variables that say where compiled kernels are kept.  With --cold each points to an empty directory."""
 GOOD = 80.0
-"""Percent held after which a policy should not get much worse."""
+"""Percent held.  A policy that has reached this should not get much worse."""
 INTERRUPTED = 130
 POLL_S = 0.2
 PATIENCE_S = 60.0
-"""Seconds that an interrupted run may take to write its checkpoint."""
+"""How long an interrupted run may take to write its checkpoint."""
 
 Row = Dict[str, Any]
 
@@ -50,34 +50,34 @@ class Args:
     """Wall clock and steps to levels of success."""
 
     objects: Tuple[str, ...] = ("primitives", "mixed")
-    """Object sets, each trained on by itself."""
+    """Object sets.  Each is trained on by itself."""
     seeds: Tuple[int, ...] = (0, 1, 2)
-    """A run for each, on each set."""
+    """Each set is trained on once with each seed."""
     levels: Tuple[float, ...] = (50.0, 85.0, 95.0)
     """Percent held."""
     max_minutes: float = 5.0
-    """A run ends this long after its process started, whatever it has reached."""
+    """A run ends this long after its process started, whatever it has reached, minutes."""
     eval_interval: int = 500_000
-    """Environment steps between evaluations: the resolution. train.py's own is eight times as long."""
+    """Environment steps between evaluations, which is the precision.  That of train.py is eight times as long."""
     keep_going: bool = False
-    """Train on to --max-minutes when the highest level is passed, to see whether success stays."""
+    """Train until --max-minutes when the highest level is passed, to see whether success stays."""
     cold: bool = False
-    """Give each run empty caches of compiled kernels. Cut meshes and the system's file cache stay."""
+    """Start each run with empty caches of compiled kernels.  Cached objects and the file cache of the system stay."""
     options: str = ""
-    """Further options of train.py, in one string; they override those above."""
+    """Further options of train.py, in one string.  They override those above."""
     grace: float = 180.0
-    """Seconds over --max-minutes after which a run is given up: compiling kernels is not cut short by train.py."""
+    """A run is ended this long after --max-minutes, s.  train.py does not interrupt the compilation of kernels."""
     run_dir: Optional[Path] = None
-    """Where the run directories go, each with its log; by default runs/time_to_success_DATE-TIME."""
+    """The folder for the run directories and their logs; by default runs/time_to_success_DATE-TIME."""
     json: Optional[Path] = None
-    """Everything measured, every evaluation included, written after each run."""
+    """A file for all figures, with every evaluation.  It is written anew after each run."""
 
 
-# --- what a run's rows say -----------------------------------------------------------------------------------------------
+# --- reading the rows of a run --------------------------------------------------------------------------------------------
 
 
 def rows_from(path: Path, offset: int) -> Tuple[List[Row], int]:
-    """Rows of metrics.jsonl from a byte on, and the byte behind them; a line that is not finished waits for the next call."""
+    """The rows of metrics.jsonl from a byte on, and the byte after them.  An unfinished line is left for the next call."""
     if not path.exists():
         return [], offset
     with open(path, "rb") as file:
@@ -88,7 +88,7 @@ def rows_from(path: Path, offset: int) -> Tuple[List[Row], int]:
 
 
 def evaluations_in(rows: Sequence[Row]) -> List[Row]:
-    """wall_s, env_steps and percent held of each evaluation."""
+    """Each evaluation: its wall_s, env_steps and percent held."""
     return [
         {"wall_s": row["wall_s"], "env_steps": row["env_steps"], "held": 100.0 * row["eval_success_rate"]}
         for row in rows
@@ -97,14 +97,14 @@ def evaluations_in(rows: Sequence[Row]) -> List[Row]:
 
 
 def passed(evaluations: Sequence[Row], level: float) -> Optional[Row]:
-    """The first evaluation that is not below the level, if there is one."""
+    """The first evaluation that is not below the level; None if there is none."""
     return next((e for e in evaluations if e["held"] >= level - 1e-9), None)
 
 
 def fall_after(evaluations: Sequence[Row], level: float) -> Tuple[Optional[float], int]:
-    """Points from the best evaluation so far to the worst after it, once the level is passed; and how many came after that.
+    """The largest fall after the level is passed, and the number of evaluations after that.
 
-    None without a later evaluation.
+    A fall is the number of points from the best evaluation so far to a later one.  It is None if there is no later evaluation.
     """
     first = passed(evaluations, level)
     if first is None:
@@ -118,10 +118,10 @@ def fall_after(evaluations: Sequence[Row], level: float) -> Tuple[Optional[float
 
 
 def evaluation_seconds(rows: Sequence[Row]) -> List[float]:
-    """What each evaluation took: the wall clock since the one before, less the iterations in between by their throughput.
+    """The seconds that each evaluation took: the wall clock since the one before, minus the time of the iterations in between.
 
-    The first is counted from the iteration before it, which without a GPU makes it too short by one iteration.  One on the
-    very first row has nothing to be counted from and is left out.
+    The first is counted from the iteration before it, which without a GPU makes it too short by one iteration.  An evaluation in
+    the very first row is left out, because there is nothing to count from.
     """
     result = []
     since: Optional[float] = None
@@ -143,7 +143,7 @@ def evaluation_seconds(rows: Sequence[Row]) -> List[float]:
 
 
 def analyse(rows: Sequence[Row], levels: Sequence[float]) -> Row:
-    """What a run reached and when, from the rows of its metrics.jsonl."""
+    """What a run reached and when, computed from the rows of its metrics.jsonl."""
     evaluations = evaluations_in(rows)
     fall, later = fall_after(evaluations, GOOD)
     spent = evaluation_seconds(rows)
@@ -167,14 +167,14 @@ def analyse(rows: Sequence[Row], levels: Sequence[float]) -> Row:
 
 
 def spread(values: Sequence[Optional[float]]) -> Dict[str, Optional[float]]:
-    """min, median and max, where None, never, is more than any number."""
+    """Minimum, median and maximum.  None means never and counts as more than any number."""
     numbers = [math.inf if value is None else float(value) for value in values]
     found = {"min": min(numbers), "median": statistics.median(numbers), "max": max(numbers)}
     return {name: value if math.isfinite(value) else None for name, value in found.items()}
 
 
 def summarise(runs: Sequence[Row], levels: Sequence[float]) -> List[Row]:
-    """A row per object set and level, over seeds; a run that failed has reached nothing."""
+    """A row for each object set and level, over seeds.  A run that failed has reached nothing."""
     result = []
     for objects in dict.fromkeys(run["objects"] for run in runs):
         for level in (f"{level:g}" for level in levels):
@@ -203,16 +203,16 @@ def train(
     cold: bool = False,
     grace: float = 180.0,
 ) -> Row:
-    """Runs train.py with these options until the highest level is passed or it ends by itself; `analyse` of it.
+    """Runs train.py with these options until the highest level is passed or it ends by itself.  Returns `analyse` of the run.
 
-    With `failed`, a reason, if it ended in another way.  Its output goes to RUN_DIR/train.log.
+    If it ended in another way, `failed` is the reason.  Its output goes to RUN_DIR/train.log.
     """
-    run_dir.mkdir(parents=True)  # not one with an older run's numbers in it
+    run_dir.mkdir(parents=True)  # fails if the folder of an older run is there
     log = run_dir / "train.log"
     command = [sys.executable, str(TRAIN), "--run-dir", str(run_dir), "--max-minutes", f"{max_minutes:g}", *words]
     rows: List[Row] = []
     offset, interrupted, gave_up = 0, False, False
-    # Whoever started us in the background may have had SIGINT ignored, which children inherit; a handler is not inherited.
+    # A shell may have started us in the background with SIGINT ignored, and children inherit that.  They do not inherit a handler.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as folder, open(log, "w", encoding="utf-8") as out:
         caches = {name: str(Path(folder) / name.lower()) for name in CACHES} if cold else {}
@@ -229,7 +229,7 @@ def train(
                     interrupted = True
                     process.send_signal(signal.SIGINT)
                     break
-        finally:  # interrupted by us or, with us, by the user, whose Ctrl-C it has got as well: it writes its checkpoint
+        finally:  # interrupted, by us or by the same Ctrl-C of the user as we are, it writes its checkpoint
             try:
                 status = process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
@@ -244,7 +244,7 @@ def train(
         "where": next((line for line in said if "training on " in line), None),
         "command": shlex.join(command[1:]),
     }
-    ends = (0, INTERRUPTED, -signal.SIGINT) if interrupted else (0,)  # the last if it was leaving Python by itself
+    ends = (0, INTERRUPTED, -signal.SIGINT) if interrupted else (0,)  # the last one if it was ending by itself already
     if gave_up:
         result["failed"] = f"not done {grace:g} s after --max-minutes"
     elif status not in ends:
@@ -256,17 +256,17 @@ def train(
 
 
 def number(value: Optional[float], form: str = "{:.0f}", scale: float = 1.0) -> str:
-    """A dash for what is not there."""
+    """The value as text; a dash if there is none."""
     return "-" if value is None else form.format(scale * value)
 
 
 def time_and_steps(first: Optional[Row]) -> str:
-    """Of one level."""
+    """The time and steps at which a level was passed, as text."""
     return "-" if first is None else f"{first['wall_s']:.0f} s, {first['env_steps'] / 1e6:.2f} M"
 
 
 def runs_table(runs: Sequence[Row], levels: Sequence[float]) -> Table:
-    """A row per run."""
+    """The table of runs."""
     table = Table(
         title="Wall clock from the start of the process and environment steps to each level", title_justify="left"
     )
@@ -294,7 +294,7 @@ def runs_table(runs: Sequence[Row], levels: Sequence[float]) -> Table:
 
 
 def summary_table(summary: Sequence[Row]) -> Table:
-    """A row per object set and level."""
+    """The table of object sets and levels."""
     table = Table(title="Over seeds: minimum, median, maximum; a dash is never", title_justify="left")
     table.add_column("objects")
     for head in ("held %", "reached", "wall clock, s", "steps, M"):
@@ -307,7 +307,7 @@ def summary_table(summary: Sequence[Row]) -> Table:
 
 
 def joined(words: Sequence[str]) -> List[str]:
-    """`--options "--a 1"` as `--options=--a 1`: what starts with a dash is no value to the parser."""
+    """Turns `--options "--a 1"` into `--options=--a 1`, because the parser takes no value that starts with a dash."""
     result: List[str] = []
     for word in words:
         if result and result[-1] == "--options":
@@ -327,10 +327,16 @@ def main(args: Args) -> None:
         raise SystemExit(f"error: --run-dir {place}: is there already; give another name")
     console = Console(width=None if sys.stdout.isatty() else 170)
     runs: List[Row] = []
-    for seed in args.seeds:  # seeds outside: whoever interrupts has something of every set
+    for (
+        seed
+    ) in args.seeds:  # all sets come with the first seed, then with the next, so that a break leaves figures of all
         for objects in args.objects:
             words = ["--objects", objects, "--seed", str(seed), "--eval-interval", str(args.eval_interval)]
-            words += ["--total-timesteps", str(10**12), *shlex.split(args.options)]  # the clock ends it, not the steps
+            words += [
+                "--total-timesteps",
+                str(10**12),
+                *shlex.split(args.options),
+            ]  # the clock or a level ends it, not the number of steps
             folder = place / f"{objects.replace(os.sep, '_')}_seed{seed}"
             run = train(words, folder, args.levels, args.max_minutes, args.keep_going, args.cold, args.grace)
             runs.append({"objects": objects, "seed": seed, "cold": args.cold, **run})

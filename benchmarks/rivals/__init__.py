@@ -1,4 +1,4 @@
-"""One adapter per PPO engine: the same task, network, batch and hyper-parameters, each engine's own loop."""
+"""Adapters that run other PPO engines on the task: the same network, batch and hyper-parameters, each engine's own loop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Mapping, NamedTuple, Optional
 
 
 class Engine(NamedTuple):
-    """Where an engine's adapter is, and what it needs."""
+    """An engine: where its adapter is and what it needs."""
 
     module: str
     """The module has `run(env, settings, meter, directory, **options)`, which trains until the meter ends it."""

@@ -1,4 +1,4 @@
-"""PPO on one page, in the manner of CleanRL: tensors on the device, nothing recorded, nothing abstracted."""
+"""PPO in one file, in the style of CleanRL.  All tensors stay on the device; nothing is recorded as a graph."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rivals.stepped import SteppedTask
 
 
 def layer(fan_in: int, fan_out: int, gain: float = math.sqrt(2.0)) -> nn.Linear:
-    """Linear, with orthogonal weights."""
+    """A linear layer with orthogonal weights."""
     linear = nn.Linear(fan_in, fan_out)
     nn.init.orthogonal_(linear.weight, gain)
     nn.init.zeros_(linear.bias)
@@ -25,7 +25,7 @@ def layer(fan_in: int, fan_out: int, gain: float = math.sqrt(2.0)) -> nn.Linear:
 
 
 def tower(inputs: int, hidden: Tuple[int, ...], outputs: int, gain: float) -> nn.Sequential:
-    """ELU layers."""
+    """A network of ELU layers."""
     layers: list[nn.Module] = []
     for fan_in, fan_out in zip((inputs, *hidden[:-1]), hidden):
         layers += [layer(fan_in, fan_out), nn.ELU()]
@@ -33,7 +33,7 @@ def tower(inputs: int, hidden: Tuple[int, ...], outputs: int, gain: float) -> nn
 
 
 class Agent(nn.Module):
-    """Actor, critic and a standard deviation."""
+    """Actor, critic and a standard deviation for each action."""
 
     def __init__(self, num_obs: int, num_actions: int, s: Settings) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Agent(nn.Module):
         self.log_std = nn.Parameter(torch.full((num_actions,), math.log(s.init_std)))
 
     def distribution(self, obs: Tensor) -> Normal:
-        """Of actions."""
+        """The distribution of actions."""
         return Normal(self.actor(obs), self.log_std.exp(), validate_args=False)
 
     def value(self, obs: Tensor) -> Tensor:
@@ -51,14 +51,14 @@ class Agent(nn.Module):
 
 
 class Observations:
-    """Normalised by their running mean and variance, and clipped: the two wrappers of CleanRL's script for continuous actions."""
+    """Normalises observations by their running mean and variance and clips them, like the wrappers of CleanRL's script."""
 
     def __init__(self, num_obs: int, device: torch.device) -> None:
         self.mean, self.var = torch.zeros(num_obs, device=device), torch.ones(num_obs, device=device)
         self.count = torch.full((), 1e-4, device=device)
 
     def learn(self, obs: Tensor) -> Tensor:
-        """`normal`, after a batch (N, num_obs) has gone into the statistics."""
+        """Adds a batch (N, num_obs) to the statistics, and returns it normalised."""
         var, mean = torch.var_mean(obs, dim=0, correction=0)
         total, delta = self.count + len(obs), mean - self.mean
         between = delta.square() * self.count * len(obs) / total
@@ -72,7 +72,7 @@ class Observations:
 
 
 def run(env: SteppedTask, s: Settings, meter: Meter, directory: Path) -> None:
-    """Trains until the meter ends it.  Observations are normalised, values and rewards are not."""
+    """Trains until the meter ends it.  Observations are normalised; values and rewards are not."""
     torch.manual_seed(s.seed)
     device = env.device
     agent = Agent(env.num_obs, env.num_actions, s).to(device)
@@ -101,7 +101,7 @@ def run(env: SteppedTask, s: Settings, meter: Meter, directory: Path) -> None:
             actions[t], log_probs[t] = action, distribution.log_prob(action).sum(-1)
             out = env.step(action)
             next_obs, next_done = seen.learn(out.obs), (out.terminated | out.truncated).float()
-            with torch.no_grad():  # what the time limit cut off
+            with torch.no_grad():  # bootstraps episodes that the time limit ended
                 rewards[t] = out.reward + s.gamma * agent.value(seen.normal(out.final_obs)) * out.truncated
             episode_return += out.reward
             finished_return += torch.stack([(episode_return * next_done).sum(), next_done.sum()])

@@ -1,4 +1,4 @@
-"""Times an engine from inside its own loop: the adapter says where the update begins and ends, the meter does the rest."""
+"""Times an engine from inside its own loop.  The adapter says where the update begins and ends; the meter does the rest."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ TO_HOST = re.compile(r"^Memcpy DtoH")
 
 
 class Finished(BaseException):
-    """Everything is measured: leave the engine's loop.  No Exception, which an engine might catch."""
+    """Leaves the engine's loop when everything is measured.  It is not an Exception, because an engine might catch that."""
 
 
 class Meter:
     """Goes through the phases of a plan, one iteration of the engine after the other.
 
-    An iteration ends where the update does.  The throughput is timed without a synchronisation in it; then the learner, with one
-    on either side of it; then the profiler counts what the host asks of the GPU in one iteration.
+    An iteration ends where its update does.  First the throughput is timed, without any synchronisation.  Then the learner is
+    timed, with a synchronisation before and after it.  Then the profiler counts what the host asks of the GPU in an iteration.
     """
 
     def __init__(self, device: torch.device, plan: Plan, settings: Settings) -> None:
@@ -47,17 +47,17 @@ class Meter:
         self._baseline: Dict[str, int] = {}
 
     def begin_update(self) -> None:
-        """The rollout is complete: what follows, advantages included, is the learner."""
+        """To be called when the rollout is complete.  All that follows is the learner, the advantages included."""
         if self._timing_learner:
             self._synchronize()
             self._began = time.perf_counter()
 
     def end_update(self) -> None:
-        """The last gradient step was issued.  Raises Finished when all is measured."""
+        """To be called after the last gradient step.  Raises Finished when everything is measured."""
         self.iterations += 1
         self._phase()
 
-    # The phases: each is called at the end of an iteration, and starts the next when it is done.
+    # The phases.  Each is called at the end of an iteration, and starts the next one when it is done.
 
     def _warm_up(self) -> None:
         if self.iterations < self.plan.warm_up:
@@ -109,7 +109,7 @@ class Meter:
         try:
             with self._profiler() as nothing:
                 pass
-            self._baseline = tally(_names(nothing))  # the profiler synchronises, too
+            self._baseline = tally(_names(nothing))  # the profiler itself synchronises
             self._profile = self._profiler()
             self._profile.__enter__()
         except Exception as error:
@@ -132,7 +132,7 @@ class Meter:
         self._synchronize()
         raise Finished
 
-    # Their tools.
+    # What the phases use.
 
     def _start(self, phase: Callable[[], None], seconds: float) -> None:
         self._phase = phase
@@ -164,7 +164,7 @@ class Meter:
 
 
 def tally(names: Iterable[str]) -> Dict[str, int]:
-    """Counts CUDA calls by the names that the profiler gives them."""
+    """Counts CUDA calls by their names in the profile."""
     kinds = {
         "launches": LAUNCH,
         "graph_launches": GRAPH_LAUNCH,
@@ -179,7 +179,7 @@ def tally(names: Iterable[str]) -> Dict[str, int]:
 
 
 def _names(profiler: Any) -> List[str]:
-    try:  # the raw list: building torch's tree of a hundred thousand events takes longer than all the rest
+    try:  # the raw list, because building torch's tree of a hundred thousand events takes minutes
         return [event.name() for event in profiler.profiler.kineto_results.events()]
     except AttributeError:
         return [event.name for event in profiler.events()]

@@ -1,4 +1,4 @@
-"""This engine: `Trainer.run` as train.py calls it, without evaluation and checkpoints."""
+"""This engine: runs `Trainer.run` as train.py does, without evaluation and checkpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NEVER = 10**15
 
 
 class _Timed:
-    """The trainer's captured update, with the meter's marks around it."""
+    """The recorded update of the trainer, with the marks of the meter around it."""
 
     def __init__(self, learn: Any, meter: Meter) -> None:
         self._learn, self._meter = learn, meter

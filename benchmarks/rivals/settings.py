@@ -1,4 +1,4 @@
-"""What is the same for every engine."""
+"""Settings that are the same for every engine, and what is measured."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from typing import Tuple
 
 @dataclass(frozen=True)
 class Settings:
-    """Batch, network and hyper-parameters.  The value loss is not clipped and weighs 1, there is no entropy bonus, the learning
-    rate is constant, observations are normalised where the engine offers it, and so are values."""
+    """Batch, network and hyper-parameters.
+
+    The value loss is not clipped and has weight 1.  There is no entropy bonus.  The learning rate is constant.  Observations and
+    values are normalised where the engine offers it.
+    """
 
     num_envs: int = 4096
     num_steps: int = 16
     minibatch_size: int = 16384
     num_epochs: int = 5
     hidden: Tuple[int, ...] = (512, 512, 256)
-    """Of the actor's and the critic's ELU tower each; both see the actor's observation."""
+    """Widths of the ELU layers of actor and critic.  Both see the actor's observation."""
     init_std: float = 0.6
     learning_rate: float = 3e-4
     gamma: float = 0.99
@@ -28,32 +31,32 @@ class Settings:
 
     @property
     def batch_size(self) -> int:
-        """Samples per iteration."""
+        """Samples in an iteration."""
         return self.num_envs * self.num_steps
 
     @property
     def num_minibatches(self) -> int:
-        """Per epoch."""
+        """Minibatches in an epoch."""
         return self.batch_size // self.minibatch_size
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured; the first iterations are thrown away."""
+    """How long each measurement takes."""
 
     warm_up: int = 5
-    """Iterations before anything counts: captures, compilers, caches."""
+    """Iterations before anything counts, for recordings, compilers and caches."""
     iterations: int = 20
-    """Iterations timed for the throughput, and again for the learner alone."""
+    """Iterations timed for the throughput, and as many for the learner alone."""
     phase_seconds: float = 20.0
-    """Either timing ends after this long, but not before three iterations."""
+    """s.  Each timing ends after this long, but not before three iterations."""
     equal_seconds: float = 0.0
-    """Train this long after the warm-up, then evaluate; 0 does neither."""
+    """s.  Train this long after the warm-up, then evaluate; 0 does neither."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one process does."""
+    """The work of one process."""
 
     engine: str
     settings: Settings = field(default_factory=Settings)

@@ -1,4 +1,4 @@
-"""The task as the user of a GPU simulator has it: a control step is one recorded CUDA graph."""
+"""The task with each control step as one recorded CUDA graph, as a user of a GPU simulator would do it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ppo_grasp.vec_task import Step, VecTask
 
 
 class ActorsView(VecTask):
-    """A task whose critic sees what the actor sees, as with engines that have no other."""
+    """A task whose critic sees what the actor sees, for engines that know one observation only."""
 
     def __init__(self, task: VecTask) -> None:
-        """task: its critic's observation begins with the actor's."""
+        """task: the critic's observation must begin with the actor's."""
         self.task = task
         self.num_envs, self.num_obs, self.num_actions = task.num_envs, task.num_obs, task.num_actions
         self.num_critic_obs = task.num_obs
@@ -41,7 +41,7 @@ class ActorsView(VecTask):
 
 
 class Outcome(NamedTuple):
-    """What a step returns; no later step overwrites it."""
+    """What a step returns.  Later steps do not overwrite it."""
 
     obs: Tensor
     """(N, num_obs), after resets"""
@@ -56,7 +56,7 @@ class Outcome(NamedTuple):
 
 
 class SteppedTask:
-    """Steps a task; on a GPU the whole step, physics, rewards and resets, is replayed as a CUDA graph of its own."""
+    """Steps a task.  On a GPU the whole step with physics, rewards and resets is one CUDA graph."""
 
     def __init__(self, task: VecTask) -> None:
         self.task = task
@@ -69,7 +69,7 @@ class SteppedTask:
     @torch.inference_mode(False)
     @torch.no_grad()
     def prepare(self) -> None:
-        """Records the step, so that no engine's time has that in it.  Raises RuntimeError if that fails."""
+        """Records the step, so that the recording is in no engine's time.  Raises RuntimeError if that fails."""
         self.task.reset()
         self._step()
         self._step()
@@ -81,7 +81,7 @@ class SteppedTask:
     @torch.inference_mode(False)
     @torch.no_grad()
     def reset(self) -> Tensor:
-        """Starts every environment anew; (N, num_obs)."""
+        """Starts every environment anew and returns the observation (N, num_obs)."""
         return self.task.reset()[0].clone()
 
     @torch.inference_mode(False)

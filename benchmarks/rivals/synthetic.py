@@ -1,4 +1,4 @@
-"""A task that costs next to nothing: random numbers of the right shapes, where only the engine is to be timed."""
+"""A task of random numbers of the right shapes.  It costs next to nothing, so that only the engine is timed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ppo_grasp.vec_task import Step, VecTask
 
 
 class SyntheticTask(VecTask):
-    """Observations drift and are pushed by the action; the reward is for pushing them to zero; episodes have 100 steps."""
+    """Observations drift, and actions push them.  The reward is for pushing them to zero.  Episodes have 100 steps."""
 
     capturable = True
     metric_names = ("reward_per_step",)
@@ -33,7 +33,7 @@ class SyntheticTask(VecTask):
         self.metric_sums = torch.zeros(1, 2, device=device)
 
     def reset(self) -> Tuple[Tensor, Tensor]:
-        """See `VecTask.reset`; ages are spread, so that episodes do not end together."""
+        """See `VecTask.reset`.  Environments begin at random times of their episodes, so that these do not end together."""
         self.state.normal_()
         self.age.copy_(torch.randint_like(self.age, self.episode_steps))
         return self.state, self.state

@@ -1,4 +1,4 @@
-"""rl_games: its Runner with a registered vector environment, tensors on the device throughout."""
+"""rl_games: its Runner with a registered vector environment.  All tensors stay on the device."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Env(IVecEnv):
         return out.obs, out.reward, out.terminated | out.truncated, {"time_outs": out.truncated}
 
     def get_env_info(self) -> Dict[str, Any]:
-        """Sizes."""
+        """The shapes of observations and actions."""
         return {
             "observation_space": gymnasium.spaces.Box(-np.inf, np.inf, (self.env.num_obs,), np.float32),
             "action_space": gymnasium.spaces.Box(-1.0, 1.0, (self.env.num_actions,), np.float32),
@@ -60,7 +60,9 @@ def timed(meter: Meter) -> type:
             return result
 
         def deterministic(self, obs: Tensor) -> Tensor:
-            model: Any = getattr(self.model, "_orig_mod", self.model)  # not compiled anew for this batch
+            model: Any = getattr(
+                self.model, "_orig_mod", self.model
+            )  # the compiled model would be compiled anew for this batch
             model.eval()
             return model({"is_train": False, "prev_actions": None, "obs": obs, "rnn_states": None})["mus"]
 
@@ -115,7 +117,7 @@ def run(env: SteppedTask, s: Settings, meter: Meter, directory: Path) -> None:
         "tau": s.lam,
         "e_clip": s.clip,
         "clip_value": False,
-        "critic_coef": 2.0,  # which it halves
+        "critic_coef": 2.0,  # it halves this
         "entropy_coef": 0.0,
         "bounds_loss_coef": 0.0,
         "truncate_grads": True,
@@ -132,7 +134,7 @@ def run(env: SteppedTask, s: Settings, meter: Meter, directory: Path) -> None:
         "max_epochs": -1,
     }
     params = {
-        "seed": s.seed + 1,  # it takes 0 for none
+        "seed": s.seed + 1,  # it takes 0 as no seed
         "algo": {"name": "a2c_continuous"},
         "model": {"name": "continuous_a2c_logstd"},
         "network": {"name": "actor_critic", "separate": True, "space": {"continuous": space}, "mlp": mlp},

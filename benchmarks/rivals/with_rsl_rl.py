@@ -1,4 +1,4 @@
-"""rsl_rl: its OnPolicyRunner and TensorBoard logger, tensors on the device throughout."""
+"""rsl_rl: its OnPolicyRunner and TensorBoard logger.  All tensors stay on the device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rivals.meter import Meter
 from rivals.settings import Settings
 from rivals.stepped import SteppedTask
 
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # where there is no git, its logger does without
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # its logger would fail where there is no git
 
 from rsl_rl.env import VecEnv
 from rsl_rl.runners import OnPolicyRunner
@@ -32,7 +32,7 @@ class Env(VecEnv):
         self._obs = self._group(env.reset())
 
     def get_observations(self) -> TensorDict:
-        """What the last step returned."""
+        """The observations of the last step."""
         return self._obs
 
     def step(self, actions: Tensor) -> Tuple[TensorDict, Tensor, Tensor, Dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""skrl: its SequentialTrainer and PPO agent, tensors on the device throughout."""
+"""skrl: its SequentialTrainer and PPO agent.  All tensors stay on the device."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rivals.settings import Settings
 from rivals.stepped import SteppedTask
 
 LOG_EVERY = 10
-"""Iterations between writes to TensorBoard; it gathers what it writes in every step."""
+"""Iterations between writes to TensorBoard.  It collects the values in every step anyway."""
 
 
 class Env(Wrapper):

@@ -1,4 +1,4 @@
-"""One engine, one minibatch, one process: `python -m rivals.worker JOB.json ROW.json` with benchmarks/ in PYTHONPATH."""
+"""The process of one row: `python -m rivals.worker JOB.json ROW.json`, with benchmarks/ in PYTHONPATH."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from rivals.synthetic import SyntheticTask
 
 
 def job_from(values: Dict[str, Any]) -> Job:
-    """The dataclass that `asdict` and JSON turned into values."""
+    """The job that `asdict` and JSON turned into plain values."""
     settings = {**values["settings"], "hidden": tuple(values["settings"]["hidden"])}
     return Job(**{**values, "settings": Settings(**settings), "plan": Plan(**values["plan"])})
 
 
 def make_task(job: Job, device: torch.device) -> VecTask:
-    """What is trained on."""
+    """The task to train on."""
     if job.sim == "none":
         return SyntheticTask(job.settings.num_envs, device)
     from tasks.grasp import build
@@ -41,7 +41,7 @@ def make_task(job: Job, device: torch.device) -> VecTask:
 
 
 def make_evaluation(job: Job) -> Callable[[Callable[[Tensor], Tensor]], Dict[str, Any]]:
-    """Success of a deterministic policy from the evaluation start, on worlds of its own."""
+    """A function that measures the success of a deterministic policy, in worlds of its own."""
     from tasks.evaluation.measure import evaluate
     from tasks.grasp import build
     from tasks.objects import load_objects
@@ -63,7 +63,7 @@ def make_evaluation(job: Job) -> Callable[[Callable[[Tensor], Tensor]], Dict[str
 
 
 def measure(job: Job) -> Dict[str, Any]:
-    """Trains until all is measured; returns the row of the table."""
+    """Trains until everything is measured, and returns the row of the table."""
     began = time.perf_counter()
     engine = ENGINES[job.engine]
     # The import comes first: an engine that is not installed fails before a task is built.
@@ -74,18 +74,18 @@ def measure(job: Job) -> Dict[str, Any]:
     with side_stream(device), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         env = SteppedTask(ActorsView(make_task(job, device)))
         ours = job.engine.startswith("ours")
-        if not ours:  # which records the whole rollout itself
+        if not ours:  # this engine records the whole rollout itself
             env.prepare()
         if job.plan.equal_seconds > 0 and job.sim != "none":
             meter.evaluate = make_evaluation(job)
         if not ours:
-            torch.backends.cuda.matmul.allow_tf32 = job.tf32  # after the recording, so for the networks only
+            torch.backends.cuda.matmul.allow_tf32 = job.tf32  # set after the recording, so it is for the networks only
         failed: Dict[str, str] = {}
         try:
             adapter.run(env, job.settings, meter, Path(directory), **engine.options)
         except Finished:
             pass
-        except Exception as error:  # what was measured before stays
+        except Exception as error:  # the row keeps what was measured before
             traceback.print_exc()
             failed = {"failed": reason(error)}
     version_of = version(engine.distribution) if engine.distribution else ""
@@ -96,12 +96,12 @@ def measure(job: Job) -> Dict[str, Any]:
 
 
 def reason(error: Exception) -> str:
-    """An exception in one line."""
+    """The exception as one line."""
     return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
 
 
 def main() -> None:
-    """Reads a job, writes a row; an engine that fails writes why."""
+    """Reads a job and writes its row.  If the engine fails, the row says why."""
     job = job_from(json.loads(Path(sys.argv[1]).read_text()))
     try:
         row = measure(job)

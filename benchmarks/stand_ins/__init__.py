@@ -1,1 +1,1 @@
-"""Household things modelled at their true sizes, as stand-ins for scans and drawings that are not in this repository."""
+"""Models of household things at their true sizes.  They stand in for scans and drawings, which are not in this repository."""

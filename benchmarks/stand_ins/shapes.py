@@ -1,4 +1,4 @@
-"""Pieces that household things are made of, each both a solid (a distance) and a sheet of triangles; all lengths are cm."""
+"""The pieces of household things.  Each is both a solid (a signed distance) and a sheet of triangles.  All lengths are cm."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Callable, List, Sequence, Tuple, Union
 import numpy as np
 
 Profile = Sequence[Tuple[float, float]]
-"""Corners (r, z) of what is turned about z, from below upwards."""
+"""Corners (r, z) of a shape that is turned around the z axis, from below upwards."""
 SECTIONS = 20
-"""Of a turned sheet."""
+"""Segments around the axis of a turned sheet."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A solid, and the sheet that a drawing would have for it."""
+    """A solid, and the sheet of triangles that a drawing would have for it."""
 
     distance: Callable[[np.ndarray], np.ndarray]
-    """(N, 3) points to (N,) signed distances, negative inside; need be exact near the surface only."""
+    """(N, 3) points -> (N,) signed distances, negative inside.  They must be exact near the surface only."""
     vertices: np.ndarray
     """(V, 3)"""
     faces: np.ndarray
@@ -27,7 +27,7 @@ class Piece:
     def at(
         self, x: float = 0.0, y: float = 0.0, z: float = 0.0, *, rx: float = 0.0, ry: float = 0.0, rz: float = 0.0
     ) -> Piece:
-        """Turned by degrees about x, then y, then z, and then moved."""
+        """The piece turned by degrees around x, then y, then z, and then moved."""
         turn = np.eye(3)
         for axis, degrees in enumerate((rx, ry, rz)):
             c, s, i, j = np.cos(np.radians(degrees)), np.sin(np.radians(degrees)), (axis + 1) % 3, (axis + 2) % 3
@@ -39,7 +39,7 @@ class Piece:
 
 
 def box(x: float, y: float, z: float, r: float = 0.0) -> Piece:
-    """Of full sides, its middle at the origin, edges rounded by r in the solid."""
+    """A box with these full sides and its middle at the origin.  r: the radius of the solid's edges."""
     half = np.array([x, y, z]) / 2
 
     def distance(p: np.ndarray) -> np.ndarray:
@@ -52,7 +52,7 @@ def box(x: float, y: float, z: float, r: float = 0.0) -> Piece:
 
 
 def ball(x: float, y: float, z: float) -> Piece:
-    """An ellipsoid of full axes."""
+    """An ellipsoid with these full axes."""
     radii = np.array([x, y, z]) / 2
 
     def distance(p: np.ndarray) -> np.ndarray:
@@ -65,9 +65,9 @@ def ball(x: float, y: float, z: float) -> Piece:
 
 
 def lathe(profile: Profile, squash: float = 1.0) -> Piece:
-    """The solid inside a profile turned about z; squash: y against x.  Its sheet is open where the profile is."""
+    """The solid inside a profile that is turned around z.  squash: a factor for y.  The sheet is open where the profile is."""
     line = np.asarray(profile, float)
-    outline = np.concatenate([line, line[::-1] * (-1, 1)])  # mirrored, that the axis is no edge
+    outline = np.concatenate([line, line[::-1] * (-1, 1)])  # the mirror image keeps the axis from being an edge
     vertices, faces = _turned(line, SECTIONS)
     return Piece(
         lambda p: _in_polygon(np.stack([np.hypot(p[:, 0], p[:, 1] / squash), p[:, 2]], axis=1), outline),
@@ -76,7 +76,7 @@ def lathe(profile: Profile, squash: float = 1.0) -> Piece:
 
 
 def shell(profile: Profile, wall: float, squash: float = 1.0) -> Piece:
-    """A wall along a profile turned about z; its sheet is the single one in the middle."""
+    """A wall along a profile that is turned around z.  Its sheet is in the middle of the wall."""
     line = np.asarray(profile, float)
     vertices, faces = _turned(line, SECTIONS)
 
@@ -88,7 +88,7 @@ def shell(profile: Profile, wall: float, squash: float = 1.0) -> Piece:
 
 
 def tube(points: Sequence[Sequence[float]], *radii: float, smooth: int = 0) -> Piece:
-    """Round rods along a line, of one radius or one for each point; smooth: times that its corners are cut."""
+    """Round rods along a line, with one radius or one for each point.  smooth: how many times the corners are cut off."""
     line = np.column_stack(
         [np.asarray(points, float), np.broadcast_to(radii if len(radii) > 1 else radii[0], len(points))]
     )
@@ -121,7 +121,7 @@ def tube(points: Sequence[Sequence[float]], *radii: float, smooth: int = 0) -> P
 
 
 def plate(sections: Sequence[Tuple[float, float, float]], thick: float) -> Piece:
-    """A flat thing in the x-y plane: at each x it reaches from y to y; sections are (x, low, high) by rising x."""
+    """A flat thing in the x-y plane.  sections: (x, lowest y, highest y), with rising x."""
     s = np.asarray(sections, float)
     outline = np.concatenate([s[:, [0, 1]], s[::-1][:, [0, 2]]])
 
@@ -137,7 +137,7 @@ def plate(sections: Sequence[Tuple[float, float, float]], thick: float) -> Piece
 
 
 def less(piece: Piece, *others: Piece) -> Piece:
-    """Without the others; its sheet keeps them as inner walls."""
+    """The piece without the others.  Its sheet keeps them as inner walls."""
     faces, start = [piece.faces], len(piece.vertices)
     for o in others:
         faces.append(o.faces[:, ::-1] + start)
@@ -152,12 +152,12 @@ def less(piece: Piece, *others: Piece) -> Piece:
 
 
 def solid(pieces: Sequence[Piece], spacing: float) -> Tuple[np.ndarray, np.ndarray]:
-    """One closed surface (vertices (V, 3), triangles (T, 3)) round the union of the pieces, by surface nets on a grid."""
+    """A closed surface (vertices (V, 3), triangles (T, 3)) around the union of the pieces, by surface nets on a grid."""
     low = np.min([p.vertices.min(axis=0) for p in pieces], axis=0) - 2.5 * spacing
     high = np.max([p.vertices.max(axis=0) for p in pieces], axis=0) + 2.5 * spacing
     shape = np.ceil((high - low) / spacing).astype(int) + 1
     value = np.full(shape, 3 * spacing)
-    for piece in pieces:  # each in its own surroundings only
+    for piece in pieces:  # each changes the grid near itself only
         a = np.maximum(((piece.vertices.min(axis=0) - low) / spacing).astype(int) - 3, 0)
         b = np.minimum(((piece.vertices.max(axis=0) - low) / spacing).astype(int) + 5, shape)
         place = np.stack(np.meshgrid(*[np.arange(i, j) for i, j in zip(a, b)], indexing="ij"), axis=-1)
@@ -207,7 +207,7 @@ def _unit(v: np.ndarray) -> np.ndarray:
 
 
 def _to_segment(p: np.ndarray, a: np.ndarray, b: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """(distance (N,), place along it (N,) from 0 to 1) of points to a segment."""
+    """(distance (N,) of points to a segment, place along it (N,) from 0 to 1)."""
     t = np.clip((p - a) @ (b - a) / max(float((b - a) @ (b - a)), 1e-12), 0, 1)
     return np.linalg.norm(p - a - t[:, None] * (b - a), axis=1), t
 

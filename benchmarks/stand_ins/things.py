@@ -1,4 +1,4 @@
-"""The things, from what is known of the real ones' dimensions; nothing here is taken from `tasks/objects`."""
+"""The household things, with the dimensions of real ones.  Nothing here uses the families of `tasks/objects`."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from stand_ins.shapes import Piece, ball, box, lathe, less, plate, shell, tube
 
 @dataclass(frozen=True)
 class Thing:
-    """What is written as one file."""
+    """A thing that is written as one file."""
 
     name: str
     pieces: List[Piece]
     like: str
-    """scan: one closed dense mesh; drawing: sheets, groups and rubbish."""
+    """Whether it is written like a scan (one closed dense mesh) or like a drawing (sheets, groups and loose parts)."""
     thin: float = 1.0
-    """cm, the thinnest that a scan must resolve."""
+    """cm, the thinnest wall that a scan must resolve."""
 
 
 def things() -> Iterator[Thing]:
-    """All of them, those of a scanned household first."""
+    """All things, those of a scanned household first."""
     for name, pieces in _scanned().items():
         thin = THIN.get(name, 1.0)
         yield Thing(name, pieces, "scan", thin)
@@ -53,13 +53,13 @@ def ear(x: float, low: float, high: float, reach: float, thick: float) -> Piece:
 
 
 def loop(x: float, z: float, high: float, y: float, thick: float) -> Piece:
-    """A bag's handle over the y-z plane's side y, from -x to x."""
+    """The handle of a bag at this y, from -x to x."""
     points = [(-x, y, z), (-0.9 * x, y, z + 0.75 * high), (0, y, z + high), (0.9 * x, y, z + 0.75 * high), (x, y, z)]
     return tube(points, thick / 2, smooth=2)
 
 
 def bag(wide: float, deep: float, high: float, top: float) -> Piece:
-    """A soft bag, oval in section; top: its opening's share of the depth."""
+    """A soft bag with an oval section.  top: the depth of its opening, as a share of the depth below."""
     return lathe([(0, 0), (wide / 2, 0), (wide / 2, 0.3 * high), (0.45 * wide, high), (0, high)], deep / wide * top)
 
 
@@ -70,7 +70,7 @@ def cup(bottom: float, top: float, high: float, wall: float) -> List[Piece]:
 
 
 def _scanned() -> Dict[str, List[Piece]]:
-    """What a household's scans hold."""
+    """Things that scans of a household hold."""
     blade = [(0.0, -0.6, 0.7), (4.0, -0.7, 0.8), (9.5, -0.2, 0.3)]
     jaw = [(0.0, -1.0, 1.0), (2.0, 0.3, 1.5), (5.0, 0.15, 0.8)]
     return {
@@ -164,7 +164,7 @@ def _scanned() -> Dict[str, List[Piece]]:
 
 
 def _drawn() -> Dict[str, List[Piece]]:
-    """What a store of drawings holds, its things brought to their true sizes."""
+    """Things that a store of drawings holds, at their true sizes."""
     pot = [(0, 0), (4, 0), (6.5, 3), (6.8, 5.5), (5, 9), (3, 10)]
     lid = [(3.3, 0), (3, 0.6), (0.5, 1.6), (0.5, 2), (0.9, 2.6), (0, 3)]
     wheels = [can(3.0, 1.2, 0.05).at(x, y, 1.5, rx=90) for x in (-4.2, 4.4) for y in (-2.2, 3.4)]
