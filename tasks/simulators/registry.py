@@ -166,6 +166,12 @@ def settings_types() -> Dict[str, type]:
     return {entry.prefix: entry.settings_type() for entry in SIMULATORS}
 
 
+def recipe_settings() -> Dict[str, Any]:
+    """Field of `SimulatorEntry.settings_field` -> settings of the published recipe, of the simulators that have some."""
+    types = {entry.settings_field: entry.settings_type() for entry in SIMULATORS}
+    return {field: kind.recipe() for field, kind in types.items() if hasattr(kind, "recipe")}
+
+
 def make_simulator(
     name: str,
     hand: HandSpec,

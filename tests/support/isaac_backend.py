@@ -16,7 +16,7 @@ from tasks.simulators.isaac_gym.simulator import IsaacGymSimulator
 def make(objects: ObjectSet, num_envs: int, cache: Path, gpu: bool = True, **settings: Any) -> IsaacGymSimulator:
     IsaacGymSimulator.built = False  # each test is a process of its own to the double
     options = {name: settings.pop(name) for name in ("seed", "object_ids") if name in settings}
-    cfg = IsaacGymCfg(**{"cache": cache, "audit": False, "mass_scale": 1.0, **settings})
+    cfg = IsaacGymCfg(**{"cache": cache, "audit": False, "watch_errors": False, "mass_scale": 1.0, **settings})
     return IsaacGymSimulator(get_hand("shadow"), objects, num_envs, "cpu", cfg=cfg, gpu_pipeline=gpu, **options)
 
 

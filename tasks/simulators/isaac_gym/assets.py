@@ -1,8 +1,9 @@
-"""What Isaac Gym is given to read: the hand as a flat MJCF, objects as URDFs, and the drives as a table.
+"""Writes what Isaac Gym reads: the hand as a flat MJCF, objects as URDFs, and the drives as a table.
 
-Isaac Gym's MJCF importer drops or misreads parts of MJCF (docs/isaac_gym.md), so the hand's file is compiled by MuJoCo and
-written anew with only what the importer is known to read: one body under the world, a fixed mount without joints; one joint a
-body; explicit inertials, ranges and sizes; colliding geoms; fixed tendons.  No defaults, actuators, sites or options.
+Isaac Gym's MJCF importer drops or misreads parts of MJCF (docs/isaac_gym.md).  So MuJoCo compiles the hand's file, and it is
+written anew with only what the importer is known to read: one body under the world, which is a fixed mount without joints;
+one joint a body; explicit inertials, ranges and sizes; colliding geoms; fixed tendons.  There are no defaults, actuators,
+sites or options.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ LINK_INERTIA = 1e-6
 
 @dataclass(frozen=True)
 class Drives:
-    """What each joint of the hand is to do, arrays (J,) in the order `names`: the D drives, then the coupled joints."""
+    """What Isaac Gym is told of each joint: arrays (J,) in the order of `names`, the D drives and then the coupled joints."""
 
     names: Tuple[str, ...]
     stiffness: np.ndarray
@@ -40,7 +41,7 @@ class Drives:
     damping: np.ndarray
     """N s/m or N m s/rad, of the position drive alone."""
     joint_damping: np.ndarray
-    """Passive damping of the joint, which Isaac Gym has no place for but the drive's."""
+    """Passive damping of the joint.  Isaac Gym has no place for it but the drive's damping."""
     effort: np.ndarray
     """N or N m, the most a drive exerts."""
     armature: np.ndarray
@@ -54,7 +55,7 @@ class Drives:
 
 
 def read_drives(hand: HandSpec, model: mujoco.MjModel) -> Drives:
-    """The table of drives that the hand's compiled MJCF says."""
+    """Reads the table of drives from the hand's compiled MJCF.  Raises SimulatorError for drives that Isaac Gym does not have."""
     names = (*hand.drives, *hand.coupled_joints)
     joints = [model.joint(name).id for name in names]
     dofs = model.jnt_dofadr[joints]
@@ -86,9 +87,12 @@ def read_drives(hand: HandSpec, model: mujoco.MjModel) -> Drives:
 
 
 def flat_hand(model: mujoco.MjModel) -> str:
-    """The hand's compiled model as an MJCF text that Isaac Gym's importer can read; names, masses and frames are kept."""
+    """The hand's compiled model as an MJCF text that Isaac Gym's importer can read.  Names, masses and frames are kept.
+
+    Raises SimulatorError for what cannot be written so.
+    """
     root = ElementTree.Element("mujoco", model="hand")
-    ElementTree.SubElement(root, "compiler", angle="radian")
+    ElementTree.SubElement(root, "compiler", angle="radian", inertiafromgeom="false")
     world = ElementTree.SubElement(root, "worldbody")
     mount = ElementTree.SubElement(world, "body", name=MOUNT, pos="0 0 0")
     ElementTree.SubElement(mount, "inertial", mass="1", pos="0 0 0", diaginertia="0.01 0.01 0.01")
@@ -102,9 +106,13 @@ def flat_hand(model: mujoco.MjModel) -> str:
 
 
 def _flat_body(model: mujoco.MjModel, body: int, parent: ElementTree.Element) -> ElementTree.Element:
-    """One link for each joint; the last one is the body itself, with its name, mass and geoms."""
+    """Writes one link for each joint.  The last one is the body itself, with its name, mass and geoms."""
     name, joints = model.body(body).name, int(model.body_jntnum[body])
     com = _text(model.body_ipos[body])
+    if not np.allclose(model.body_iquat[body], [1.0, 0.0, 0.0, 0.0], atol=1e-6):
+        raise SimulatorError(
+            f"body {name!r}: Isaac Gym reads no turned inertia; give <inertial> a diaginertia along the body's axes"
+        )
     pos, quat = model.body_pos[body], model.body_quat[body]
     lighter = 0.0
     for slot in range(max(joints, 1)):
@@ -122,7 +130,6 @@ def _flat_body(model: mujoco.MjModel, body: int, parent: ElementTree.Element) ->
                 "inertial",
                 mass=_text([mass]),
                 pos=com,
-                quat=_text(model.body_iquat[body]),
                 diaginertia=_text(model.body_inertia[body]),
             )
         else:
@@ -160,7 +167,7 @@ def _flat_joint(model: mujoco.MjModel, joint: int, link: ElementTree.Element) ->
 
 def _flat_geom(model: mujoco.MjModel, geom: int, link: ElementTree.Element) -> None:
     if not (model.geom_contype[geom] or model.geom_conaffinity[geom]):
-        return  # for the eye only; the importer would make it a collision shape
+        return  # it is only to be seen, but the importer would let it collide
     sizes = {
         int(mujoco.mjtGeom.mjGEOM_SPHERE): ("sphere", 1),
         int(mujoco.mjtGeom.mjGEOM_CAPSULE): ("capsule", 2),
@@ -220,24 +227,26 @@ def object_urdf(item: ObjectModel) -> Tuple[str, List[str]]:
 
 
 def write_hand(model: mujoco.MjModel, cache: Path) -> Path:
-    """Writes the flat hand into a folder of its own under `cache`; the same hand is the same path."""
+    """Writes the flat hand into a folder of its own under `cache`, and returns its path.  The same hand has the same path."""
     return _write(cache, "hand", {"hand.xml": flat_hand(model)}) / "hand.xml"
 
 
 def write_object(item: ObjectModel, cache: Path) -> Path:
-    """Writes an object's URDF and meshes into a folder of its own under `cache`."""
+    """Writes an object's URDF and meshes into a folder of its own under `cache`, and returns the URDF's path."""
     urdf, meshes = object_urdf(item)
     files = {"object.urdf": urdf, **{f"part_{index}.obj": text for index, text in enumerate(meshes)}}
     return _write(cache, "object", files) / "object.urdf"
 
 
 def default_cache() -> Path:
-    """Where generated assets go unless told otherwise."""
+    """The folder for generated assets if the settings name none."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ppo_grasp" / "isaac_gym"
 
 
 def _write(cache: Path, kind: str, files: Dict[str, str]) -> Path:
-    """Files named by their content, each put in place whole, so that processes that start together do not meet."""
+    """Writes files into a folder that is named by their content.  Each file appears whole, so that processes that start at
+    the same time do not disturb each other.
+    """
     digest = hashlib.sha256("\0".join(f"{name}\0{text}" for name, text in files.items()).encode()).hexdigest()[:16]
     folder = cache / f"{kind}-{digest}"
     try:
@@ -265,7 +274,7 @@ def _text(values: Sequence[float] | np.ndarray | float) -> str:
 
 
 def _indent(element: ElementTree.Element, depth: int = 0) -> None:
-    """Line breaks for people; ElementTree has its own only from Python 3.9 on."""
+    """Adds line breaks for people.  ElementTree can do so itself only from Python 3.9 on."""
     children = list(element)
     if children:
         element.text = "\n" + "  " * (depth + 1)

@@ -1,6 +1,6 @@
-"""What Isaac Gym made of the assets, against what their files say, and a second of simulated tests of a running one.
+"""Compares what Isaac Gym made of the assets with what their files say, and simulates a second of tests.
 
-It runs before training, because how Isaac Gym's importer reads a file can be known only where Isaac Gym is.
+It runs before training, because only a machine that has Isaac Gym can tell how its importer reads a file.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import mujoco
 import numpy as np
@@ -16,39 +16,54 @@ import torch
 
 from tasks.simulators.contract import TABLE_HEIGHT, Start
 from tasks.simulators.errors import SimulatorError
+from tasks.simulators.isaac_gym import streams
 from tasks.simulators.isaac_gym.assets import MOUNT, flat_hand
 from tasks.simulators.isaac_gym.preload import preload
 from tasks.simulators.isaac_gym.scene import IsaacWorlds
 from tasks.simulators.isaac_gym.settings import IsaacGymCfg
 
 GRAVITY = 9.81
+WORLDS_OFF = 0.01
+"""Share of the worlds that may be off in a simulated test: of thousands of objects one may rest badly."""
 
 
 class Row(NamedTuple):
-    """One thing that was compared."""
+    """One comparison."""
 
     item: str
     expected: str
     found: str
     good: bool
+    warning: bool = False
+    """Whether it is good with some worlds off."""
 
 
 def require_audit(sim: IsaacWorlds) -> None:
-    """Compares, then simulates; SimulatorError after a table of expected and found on stderr where they differ."""
+    """Compares, then simulates on a stream of its own, as trainings do.
+
+    Raises SimulatorError where anything is wrong, after a table of it on stderr.  Warns of tests that few worlds fail.
+    """
     rows = compare(sim)
     if all(row.good for row in rows):
-        rows += smoke(sim)
+        with streams.another_stream(sim.device):
+            rows += smoke(sim)
+    for row in rows:
+        if row.warning:
+            print(
+                f"warning: Isaac Gym's worlds: {row.item}: expected {row.expected}, found {row.found}", file=sys.stderr
+            )
     wrong = [row for row in rows if not row.good]
     if wrong:
         print(table(wrong), file=sys.stderr)
         raise SimulatorError(
             f"Isaac Gym made something else of hand and objects than their files say: {len(wrong)} of {len(rows)} checks "
-            "failed, see the table above; `python -m tasks.simulators.isaac_gym --audit` prints a report"
+            "failed, see the table above; `python -m tasks.simulators.isaac_gym --audit` prints a report, and "
+            "--isaac-gym.no-audit leaves the checks out"
         )
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Columns of item, expected and found."""
+    """The rows as text, in columns of item, expected and found."""
     lines = [("what", "expected", "found"), *((r.item, r.expected, r.found) for r in rows)]
     widths = [max(len(line[k]) for line in lines) for k in range(3)]
     return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in lines)
@@ -58,7 +73,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def compare(sim: IsaacWorlds) -> List[Row]:
-    """Names, counts, masses, inertias, limits, drives and tendons, read back, against MuJoCo's compilation."""
+    """Reads back names, counts, masses, inertias, limits, drives and tendons, and compares them with MuJoCo's reading."""
     gym, scene = sim.gym, sim.scene
     flat = mujoco.MjModel.from_xml_string(flat_hand(sim.model))
     links = [flat.body(i).name for i in range(1, flat.nbody)]
@@ -78,7 +93,9 @@ def compare(sim: IsaacWorlds) -> List[Row]:
             rotation = np.zeros(9)
             mujoco.mju_quat2Mat(rotation, flat.body_iquat[body])
             inertia = rotation.reshape(3, 3) @ np.diag(flat.body_inertia[body]) @ rotation.reshape(3, 3).T
-            rows += _body_rows(f"hand {name}", flat.body_mass[body], flat.body_ipos[body], inertia, props)
+            rows += _body_rows(
+                f"hand {name}", flat.body_mass[body], flat.body_ipos[body], inertia, props, own_axes=True
+            )
     rows += _drive_rows(sim) + _tendon_rows(sim, flat)
     for i in sorted({0, 1, sim.num_envs - 1} & set(range(sim.num_envs))):
         item, scale = sim.objects.objects[scene.object_ids[i]], scene.mass_scale[i]
@@ -91,12 +108,24 @@ def compare(sim: IsaacWorlds) -> List[Row]:
     return rows
 
 
-def _body_rows(item: str, mass: float, com: np.ndarray, inertia: np.ndarray, props: Any) -> List[Row]:
-    """Inertias by their principal values, whichever axes they are told in."""
+def _body_rows(
+    item: str, mass: float, com: np.ndarray, inertia: np.ndarray, props: Any, own_axes: bool = False
+) -> List[Row]:
+    """Compares mass, centre of mass and inertia (3, 3) about it.
+
+    own_axes: whether the inertia must be told in the body's axes.  If not, principal values in axes of their own are right, too.
+    """
     columns = (props.inertia.x, props.inertia.y, props.inertia.z)
     found = np.array([[c.x, c.y, c.z] for c in columns])
     principal = np.linalg.eigvalsh((found + found.T) / 2)
+    rows = []
+    diagonal = bool(np.abs(found - np.diag(np.diag(found))).max() < 1e-9)
+    if own_axes or not diagonal:
+        # An entry off the diagonal may be small next to those on it, so all have one tolerance.
+        scale = float(np.linalg.eigvalsh(inertia)[-1])
+        rows.append(_near(f"{item}: inertia", inertia.ravel(), found.ravel(), absolute=0.02 * scale))
     return [
+        *rows,
         _near(f"{item}: mass", [mass], [props.mass], relative=1e-3),
         _near(f"{item}: centre of mass", com, [props.com.x, props.com.y, props.com.z], absolute=2e-4),
         _near(f"{item}: principal inertia", np.linalg.eigvalsh(inertia), principal, relative=0.02, absolute=1e-9),
@@ -104,7 +133,7 @@ def _body_rows(item: str, mass: float, com: np.ndarray, inertia: np.ndarray, pro
 
 
 def _drive_rows(sim: IsaacWorlds) -> List[Row]:
-    """What every joint was told is what Isaac Gym tells, in the first world and the last."""
+    """Compares what each joint was told with what Isaac Gym tells, in the first world and the last."""
     rows = []
     wanted = sim.scene.drive_properties
     for world in sorted({0, sim.num_envs - 1}):
@@ -132,7 +161,7 @@ def _tendon_rows(sim: IsaacWorlds, flat: mujoco.MjModel) -> List[Row]:
 
 
 def _same(item: str, expected: Any, found: Any) -> Row:
-    """For lists the table shows what only one of the two has."""
+    """Equal values.  Of lists the table shows what only one of the two has."""
     if isinstance(expected, list):
         lacking, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
         if expected == found:
@@ -151,7 +180,7 @@ def _near(item: str, expected: Any, found: Any, relative: float = 0.0, absolute:
 
 
 def smoke(sim: IsaacWorlds) -> List[Row]:
-    """A second of tests in all worlds: a fall, a finger and an object at rest, and a reset of worlds 1 and 3 alone."""
+    """Simulates a second in all worlds: a fall, a finger and an object at rest, and a reset of worlds 1 and 3 alone."""
     return [*_fall(sim), *_finger_and_rest(sim), *_reset_of_some(sim)]
 
 
@@ -166,7 +195,7 @@ def _reset(
 
 
 def _rest(sim: IsaacWorlds) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Joints of a hand that is flat and high, and each world's object in its first stable pose on the table."""
+    """Joints of an open hand high above the table, and each world's object in its first stable pose on it."""
     joints = torch.zeros((sim.num_envs, sim.hand.num_drives), device=sim.device)
     joints[:, 2] = TABLE_HEIGHT + 0.6
     items = [sim.objects.objects[i] for i in sim.scene.object_ids]
@@ -186,10 +215,11 @@ def _fall(sim: IsaacWorlds) -> List[Row]:
     t = 12 * sim.control_dt
     fallen = (pos - sim.state.object_pos)[:, 2]
     turned = 1 - (quat * sim.state.object_quat).sum(-1).abs()
+    names = _object_names(sim)
     return [
-        _all("objects fall by g t^2 / 2, m", GRAVITY * t * t / 2, fallen, 0.03 * GRAVITY * t * t / 2),
-        _all("falling objects' speed, m/s", -GRAVITY * t, sim.state.object_vel[:, 2], 0.03 * GRAVITY * t),
-        _all("falling objects do not turn", 0.0, turned, 1e-4),
+        _all("objects fall by g t^2 / 2, m", GRAVITY * t * t / 2, fallen, 0.03 * GRAVITY * t * t / 2, names),
+        _all("falling objects' speed, m/s", -GRAVITY * t, sim.state.object_vel[:, 2], 0.03 * GRAVITY * t, names),
+        _all("falling objects do not turn", 0.0, turned, 1e-4, names),
         _all("worlds that diverged", 0.0, sim.state.failed.float(), 0.0),
     ]
 
@@ -220,7 +250,13 @@ def _finger_and_rest(sim: IsaacWorlds) -> List[Row]:
         _all(f"joint {source} at its target, rad", bent, sim.state.joint_pos[:, column], 0.1),
         _all("the other joints stay, rad or m", 0.0, others.abs().amax(-1), 0.05),
         _all("links against the MJCF's kinematics, m", 0.0, apart.norm(dim=-1).amax(-1), 2e-3),
-        _all("objects at rest: height over rest height, m", 0.0, sim.state.object_pos[:, 2] - pos[:, 2], 5e-3),
+        _all(
+            "objects at rest: height over rest height, m",
+            0.0,
+            sim.state.object_pos[:, 2] - pos[:, 2],
+            5e-3,
+            _object_names(sim),
+        ),
     ]
 
 
@@ -254,27 +290,41 @@ def _reset_of_some(sim: IsaacWorlds) -> List[Row]:
     return rows
 
 
-def _all(item: str, expected: float, found: torch.Tensor, tolerance: float) -> Row:
-    """The world that is farthest off speaks for all."""
+def _object_names(sim: IsaacWorlds) -> List[str]:
+    """(N,) the name of each world's object."""
+    return [sim.objects.objects[i].name for i in sim.scene.object_ids]
+
+
+def _all(
+    item: str, expected: float, found: torch.Tensor, tolerance: float, names: Optional[Sequence[str]] = None
+) -> Row:
+    """Compares a value of every world and shows the worst.  It is good if at most `WORLDS_OFF` of the worlds are off.
+
+    found: one value a world.  names: of the worlds' objects; some of those that are off are shown.
+    """
     error = torch.nan_to_num((found - expected).abs(), nan=float("inf"))
-    worst = int(error.argmax())
-    text = f"{float(found[worst]):.5g} ({int((error > tolerance).sum())} of {len(found)} worlds off)"
-    return Row(item, f"{expected:.5g} +- {tolerance:.2g}", text, bool(error[worst] <= tolerance))
+    worst, off = int(error.argmax()), (error > tolerance).nonzero()[:, 0].tolist()
+    text = f"{float(found[worst]):.5g} ({len(off)} of {len(found)} worlds off)"
+    if names is not None and off:
+        some: Set[str] = {names[i] for i in off}
+        text += ": " + ", ".join(sorted(some)[:5]) + (" ..." if len(some) > 5 else "")
+    good = len(off) <= WORLDS_OFF * len(found)
+    return Row(item, f"{expected:.5g} +- {tolerance:.2g}", text, good, warning=good and bool(off))
 
 
 # -------------------------------------------------------------------------------------------------------------- report
 
 
 def main(simulator: Callable[..., IsaacWorlds], argv: Optional[Sequence[str]] = None) -> int:
-    """`python -m tasks.simulators.isaac_gym --audit`: 0 if all is as it should be, 1 if not, 2 if it does not run.
+    """The command `python -m tasks.simulators.isaac_gym --audit`.  Returns 0 if all is right, 1 if not, 2 if it cannot run.
 
-    simulator: makes one, with the arguments of `IsaacGymSimulator`.
+    simulator: makes the simulator, with the arguments of `IsaacGymSimulator`.
     """
     parser = argparse.ArgumentParser(prog="python -m tasks.simulators.isaac_gym", description=__doc__)
-    parser.add_argument("--audit", action="store_true", help="the only thing there is to do, and the default")
-    parser.add_argument("--num-envs", type=int, default=16)
-    parser.add_argument("--objects", default="primitives", help="a set of objects or a folder of meshes")
-    parser.add_argument("--device", default=None, help="cuda:0 or cpu; the first GPU if there is one")
+    parser.add_argument("--audit", action="store_true", help="check Isaac Gym; the command does nothing else")
+    parser.add_argument("--num-envs", type=int, default=16, help="worlds")
+    parser.add_argument("--objects", default="primitives", help="a named object set, or a folder of meshes")
+    parser.add_argument("--device", default=None, help="cuda:0 or cpu; by default the first GPU, if there is one")
     args = parser.parse_args(argv)
     print(versions())
     try:
@@ -301,7 +351,7 @@ def _audited(simulator: Callable[..., IsaacWorlds], args: argparse.Namespace) ->
 
 
 def versions() -> str:
-    """What a bug report needs to know of a machine."""
+    """Versions of everything that matters, for a bug report."""
     gpu = "no GPU"
     if torch.cuda.is_available():
         capability = ".".join(map(str, torch.cuda.get_device_capability()))

@@ -1,12 +1,13 @@
-"""Loads Isaac Gym before torch, as it demands.  Imports nothing but the standard library until it is asked to.
+"""Loads Isaac Gym before torch, as Isaac Gym demands.
 
-Isaac Gym refuses to load in a process that has torch already, so a command that may need it begins with
+This module imports only the standard library until it is asked to load Isaac Gym.  Isaac Gym refuses to load in a process
+that has torch already, so a command that may need it begins with
 
     from tasks.simulators.isaac_gym.preload import preload_from_argv
 
     preload_from_argv()
 
-above all other imports.  The calls do nothing unless `--sim isaac_gym` is on the command line.
+above all other imports.  The call does nothing unless `--sim isaac_gym` is on the command line.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ DOC = "docs/isaac_gym.md"
 
 
 def preload() -> ModuleType:
-    """`isaacgym.gymapi`, imported before torch.  SimulatorError says in one line why it cannot be had."""
+    """Imports and returns `isaacgym.gymapi`.  Raises SimulatorError, with the reason in one line, if that fails."""
     loaded = sys.modules.get("isaacgym.gymapi")
     if loaded is not None:
         return loaded
@@ -39,7 +40,9 @@ def preload() -> ModuleType:
 
 
 def load_gymtorch() -> ModuleType:
-    """`isaacgym.gymtorch`, which compiles itself when it is first used; needs `preload` before it."""
+    """Imports and returns `isaacgym.gymtorch`, which compiles itself when it is first used.  Raises SimulatorError if that
+    fails.
+    """
     preload()
     try:
         from isaacgym import gymtorch
@@ -49,7 +52,7 @@ def load_gymtorch() -> ModuleType:
 
 
 def preload_from_argv(argv: Optional[List[str]] = None) -> None:
-    """Preloads if the command line asks for Isaac Gym; ends the command with `error: ...` and status 2 if it cannot."""
+    """Preloads if the command line asks for Isaac Gym.  If that fails, ends the command with `error: ...` and status 2."""
     words = sys.argv[1:] if argv is None else argv
     asked = "--sim=isaac_gym" in words or any(
         first == "--sim" and second in ("isaac_gym", "isaac-gym") for first, second in zip(words, words[1:])
@@ -64,7 +67,7 @@ def preload_from_argv(argv: Optional[List[str]] = None) -> None:
 
 
 def explain(cause: BaseException) -> str:
-    """What an exception while Isaac Gym is imported means and what to do, in one line."""
+    """What went wrong when Isaac Gym was imported, and what to do about it, in one line."""
     text = " ".join(str(cause).split())
     python = ".".join(map(str, sys.version_info[:2]))
     if "No gym module found" in text or (isinstance(cause, ModuleNotFoundError) and sys.version_info[:2] != (3, 8)):
@@ -78,7 +81,9 @@ def explain(cause: BaseException) -> str:
             f"`pip install -e isaacgym/python` ({DOC})"
         )
     if "PyTorch was imported before isaacgym" in text:
-        return "torch was imported before isaacgym, which Isaac Gym refuses: import order is wrong in this command"
+        return (
+            "torch was imported before isaacgym, which Isaac Gym refuses: this command imports them in the wrong order"
+        )
     if "libpython" in text:
         return (
             f"Isaac Gym does not find its Python library ({text}): before starting Python, "

@@ -1,4 +1,4 @@
-"""Builds the worlds in Isaac Gym: simulation, ground, assets, one hand and one object a world, and where their rows are."""
+"""Builds the worlds in Isaac Gym: simulation, ground, assets, one hand and one object a world."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from tasks.simulators.isaac_gym.assets import Drives, default_cache, write_hand,
 from tasks.simulators.isaac_gym.settings import IsaacGymCfg
 
 OBJECT_START = (0.0, 0.0, 0.6)
-"""m, where objects are made in Isaac Gym's coordinates of their world."""
+"""m, where objects are made, in Isaac Gym's coordinates of their world."""
 HAND_FILTER = 1
-"""Collision bits of the hand: shapes that share a bit do not meet, so it never touches itself, as in its MJCF."""
+"""Collision bits of the hand.  Shapes that share a bit do not meet, so the hand never touches itself, as in its MJCF."""
 OBJECT_FILTER = 0
 
 
 @dataclass
 class Rows:
-    """Where each world's things are in Isaac Gym's flat tensors."""
+    """The rows of each world's things in Isaac Gym's flat tensors."""
 
     hand: Tensor
-    """(N,) int32 actor number in the simulation, and of the object in `object`."""
+    """(N,) int32, the hand's actor number in the simulation; `object` has the object's."""
     object: Tensor
     dofs: Tensor
     """(N, J) int64 rows of the joints, in the order of `Drives.names`."""
@@ -55,7 +55,7 @@ class IsaacScene:
     """(N,) and in `mass_scale` (N,)."""
     mass_scale: np.ndarray
     link_com: np.ndarray
-    """(F + 1, 3) m, centres of mass of palm and fingertips in their links, as Isaac Gym tells."""
+    """(F + 1, 3) m, centres of mass of palm and fingertips in their links, as Isaac Gym tells them."""
     origins: np.ndarray
     """(N, 3) m, of each world in the simulation."""
     object_start: np.ndarray
@@ -63,11 +63,11 @@ class IsaacScene:
     dof_names: Tuple[str, ...]
     """In Isaac Gym's order."""
     drive_properties: np.ndarray
-    """What the joints of every hand were told, in Isaac Gym's order."""
+    """What every hand's joints were told, in Isaac Gym's order."""
 
 
 class IsaacWorlds(Simulator):
-    """What its scene and its audit know of the simulator on Isaac Gym."""
+    """The part of `IsaacGymSimulator` that its scene and its audit use."""
 
     cfg: IsaacGymCfg
     hand: HandSpec
@@ -85,12 +85,12 @@ class IsaacWorlds(Simulator):
     """See `hand_kinematics`."""
 
     def joint_angles(self) -> Tensor:
-        """(N, J) all joints as of the last step, the driven ones and then the coupled ones, which `state` does not show."""
+        """(N, J) rad or m, all joints after the last step: the driven ones, then the coupled ones, which `state` lacks."""
         raise NotImplementedError
 
 
 def build(gym: Any, api: Any, owner: IsaacWorlds, object_ids: Sequence[int], seed: int) -> IsaacScene:
-    """Everything up to and with `prepare_sim`.  Raises SimulatorError with the step that Isaac Gym refused."""
+    """Builds everything and calls `prepare_sim`.  Raises SimulatorError with the step that Isaac Gym refused."""
     cfg, hand = owner.cfg, owner.hand
     cache = cfg.cache or default_cache()
     random = np.random.default_rng(seed)
@@ -162,7 +162,7 @@ def build(gym: Any, api: Any, owner: IsaacWorlds, object_ids: Sequence[int], see
 def draw_properties(
     owner: IsaacWorlds, object_ids: Sequence[int], random: np.random.Generator
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """(friction (N,), mass factor (N,)); friction has few distinct values, as PhysX has room for 64,000 materials."""
+    """Draws (friction (N,), mass factor (N,)).  Friction has few values, because PhysX has room for 64,000 materials."""
     cfg, count = owner.cfg, len(object_ids)
     low, high = cfg.friction
     levels = np.linspace(low, high, max(1, cfg.friction_levels))
@@ -190,7 +190,7 @@ def _create_sim(gym: Any, api: Any, owner: IsaacWorlds) -> Any:
     physx.max_gpu_contact_pairs = cfg.max_contact_pairs
     physx.default_buffer_size_multiplier = cfg.buffer_multiplier
     physx.num_threads = physx.num_subscenes = cfg.num_threads
-    physx.contact_collection = api.ContactCollection.CC_LAST_SUBSTEP  # the recipe's 0 would leave contact forces zero
+    physx.contact_collection = api.ContactCollection.CC_LAST_SUBSTEP  # with the recipe's 0, contact forces stay zero
     gpu = (owner.device.index or 0) if owner.device.type == "cuda" else 0
     sim = gym.create_sim(gpu, -1, api.SIM_PHYSX, params)
     if sim is None:
@@ -204,7 +204,7 @@ def _create_sim(gym: Any, api: Any, owner: IsaacWorlds) -> Any:
 
 
 def hand_options(api: Any) -> Any:
-    """Every option is set, as sources differ on the defaults."""
+    """Options of the hand.  All are set, because sources differ on the defaults."""
     options = _common_options(api)
     options.fix_base_link = True
     options.disable_gravity = True  # the MJCF compensates gravity of all its bodies
@@ -214,7 +214,7 @@ def hand_options(api: Any) -> Any:
 
 
 def object_options(api: Any) -> Any:
-    """A free body whose mass, inertia and hulls are those of its URDF."""
+    """Options of a free body whose mass, inertia and hulls are those of its URDF."""
     options = _common_options(api)
     options.fix_base_link = False
     options.disable_gravity = False
@@ -245,7 +245,7 @@ def _load(gym: Any, sim: Any, path: Path, options: Any) -> Any:
 
 
 def _set_tendons(gym: Any, asset: Any, cfg: IsaacGymCfg, hand: HandSpec) -> None:
-    """With coupling "drive" the tendons pull at nothing."""
+    """Sets how stiff the tendons are.  With coupling "drive" they do not pull."""
     properties = gym.get_asset_tendon_properties(asset)
     for tendon in properties or ():
         on = cfg.coupling == "tendon"
@@ -255,16 +255,16 @@ def _set_tendons(gym: Any, asset: Any, cfg: IsaacGymCfg, hand: HandSpec) -> None
     if properties:
         _check(gym.set_asset_tendon_properties(asset, properties), "take the tendons' stiffness")
     elif cfg.coupling == "tendon" and hand.coupled_joints:
-        raise SimulatorError("Isaac Gym read no tendons from the hand; set coupling='drive' in IsaacGymCfg")
+        raise SimulatorError("Isaac Gym read no tendons from the hand: give --isaac-gym.coupling drive")
 
 
 def drive_properties(
     table: np.ndarray, names: Sequence[str], drives: Drives, hand: HandSpec, cfg: Any, api: Any
 ) -> np.ndarray:
-    """The asset's record of joints with all that the importer drops or misreads written over, in the order of `names`.
+    """The asset's table of joints, in the order of `names`, with everything that the importer drops or misreads set right.
 
-    Passive damping of a joint goes into its drive's damping.  Coupled joints get a drive without stiffness for theirs, or,
-    with coupling "drive", that of the joint they follow.
+    A joint's passive damping is added to its drive's damping.  A coupled joint gets a drive without stiffness for its own
+    damping or, with coupling "drive", the drive of the joint that it follows.
     """
     table = table.copy()
     for row, name in enumerate(names):
@@ -303,16 +303,13 @@ def _set_friction(gym: Any, env: Any, actor: int, friction: float, cfg: IsaacGym
 
 
 def _scale_mass(gym: Any, api: Any, env: Any, actor: int, factor: float) -> None:
-    """Mass and inertia; Isaac Gym's own recomputation would take the inertia from the shapes, whatever the URDF says."""
+    """Scales mass and inertia.  Isaac Gym could recompute the inertia, but from the shapes and not from the URDF."""
     bodies = gym.get_actor_rigid_body_properties(env, actor)
     for body in bodies:
         body.mass = body.mass * factor
-        old = body.inertia
-        scaled = api.Mat33()
         for axis in ("x", "y", "z"):
-            column = getattr(old, axis)
-            setattr(scaled, axis, api.Vec3(column.x * factor, column.y * factor, column.z * factor))
-        body.inertia = scaled
+            column = getattr(body.inertia, axis)
+            setattr(body.inertia, axis, api.Vec3(column.x * factor, column.y * factor, column.z * factor))
     _check(gym.set_actor_rigid_body_properties(env, actor, bodies, False), "take a mass")
 
 
@@ -326,7 +323,7 @@ def _find_rows(
     joints: Sequence[str],
     links: Sequence[str],
 ) -> Rows:
-    """Looked up by name and asked of Isaac Gym for every world, so that no order is taken for granted."""
+    """Finds the rows by name, and asks Isaac Gym for those of every world, so that no order is assumed."""
     domain = api.DOMAIN_SIM
     dofs = [gym.find_asset_dof_index(hand_asset, name) for name in joints]
     bodies = [gym.find_asset_rigid_body_index(hand_asset, name) for name in links]

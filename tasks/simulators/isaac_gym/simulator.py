@@ -1,9 +1,11 @@
-"""Isaac Gym (PhysX on the GPU): the same hand and objects, drives set from Python.  See docs/isaac_gym.md for the traps.
+"""Isaac Gym (PhysX on the GPU) with the same hand and objects as the other simulators.  docs/isaac_gym.md has its traps.
 
-Between Isaac Gym and `SimState` lie these conversions, all in this file and scene.py: its ground plane is the
-table's top, so its heights are lower by `TABLE_HEIGHT`; quaternions (x, y, z, w); velocities of centres of mass; rows of
-flat tensors that are looked up by name and actor.  A reset is kept in buffers until the next step, because between two
-simulation steps Isaac Gym takes one call of each setter and shows nothing of what was set.
+This file and scene.py convert between Isaac Gym's numbers and `SimState`.  Isaac Gym's ground plane is the table's top, so
+its heights are lower by `TABLE_HEIGHT`.  Its quaternions are (x, y, z, w).  Its velocities are those of centres of mass.  Its
+tensors are flat; their rows are looked up by name and actor.
+
+A reset is kept in buffers until the next step, because between two steps Isaac Gym takes one call of each setter and shows
+nothing of what was set.
 """
 
 from __future__ import annotations
@@ -20,12 +22,16 @@ from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
 from tasks.simulators.contract import TABLE_HEIGHT, SimState, Start
 from tasks.simulators.errors import SimulatorError
-from tasks.simulators.isaac_gym import audit, scene
+from tasks.simulators.isaac_gym import audit, scene, streams
 from tasks.simulators.isaac_gym.assets import read_drives
 from tasks.simulators.isaac_gym.preload import load_gymtorch, preload
 from tasks.simulators.isaac_gym.scene import IsaacWorlds
 from tasks.simulators.isaac_gym.settings import IsaacGymCfg
+from tasks.simulators.isaac_gym.stderr_watch import StderrWatch
 from tasks.simulators.kinematics import hand_kinematics
+
+FRAME_TOLERANCE = 0.1
+"""m, between where an object was made and where Isaac Gym shows it."""
 
 
 class IsaacGymSimulator(IsaacWorlds):
@@ -35,7 +41,7 @@ class IsaacGymSimulator(IsaacWorlds):
     capturable = False
     swaps_objects = False
     built = False
-    """Whether this process has had its simulation."""
+    """Whether this process has had its one simulation."""
 
     def __init__(
         self,
@@ -49,14 +55,14 @@ class IsaacGymSimulator(IsaacWorlds):
         object_ids: Optional[Sequence[int]] = None,
         gpu_pipeline: Optional[bool] = None,
     ) -> None:
-        """device: else the first GPU, or the processor where torch sees none.  object_ids: (N,) which object stands in which
-        world, else they take turns.  gpu_pipeline: whether PhysX and its tensors are on a GPU, else whether `device` is one.
-        Raises SimulatorError where Isaac Gym cannot run, and for a second simulator in one process.
+        """device: by default the first GPU, or the processor if torch sees none.  object_ids: (N,) the object of each world;
+        by default they take turns.  gpu_pipeline: whether PhysX and its tensors are on a GPU; by default if `device` is one.
+        Raises SimulatorError if Isaac Gym cannot run here, and for a second simulator in one process.
         """
         gymapi, gymtorch = preload(), load_gymtorch()
         if IsaacGymSimulator.built:
             raise SimulatorError(
-                "Isaac Gym has one simulation in a process, and this process has had it; start another one"
+                "Isaac Gym has one simulation in a process, and this process has had its own; start another process"
             )
         if device is None:
             device = "cuda:0" if torch.cuda.is_available() else "cpu"
@@ -65,22 +71,25 @@ class IsaacGymSimulator(IsaacWorlds):
         self.control_dt = control_dt
         self.simulations = round(control_dt / cfg.sim_dt)
         if self.simulations < 1 or abs(self.simulations * cfg.sim_dt - control_dt) > 1e-6:
-            raise SimulatorError(f"a control step of {control_dt} s is no multiple of Isaac Gym's {cfg.sim_dt} s")
+            raise SimulatorError(
+                f"a control step of {control_dt} s is no multiple of Isaac Gym's step of {cfg.sim_dt} s (--isaac-gym.sim-dt)"
+            )
         if cfg.coupling not in ("tendon", "drive"):
-            raise SimulatorError(f"coupling {cfg.coupling!r}; there are: tendon, drive")
+            raise SimulatorError(f"coupling {cfg.coupling!r}: choose from tendon, drive")
         check_gpu(self.device)
         self.gpu_pipeline = self.device.type == "cuda" if gpu_pipeline is None else gpu_pipeline
         ids = [i % len(objects.objects) for i in range(num_envs)] if object_ids is None else list(object_ids)
 
         self.model = mujoco.MjModel.from_xml_path(str(hand.mjcf))
         self.drives = read_drives(hand, self.model)
+        self._watch = StderrWatch() if cfg.watch_errors else None
         self.gym = gymapi.acquire_gym()
         IsaacGymSimulator.built = True
         self.scene = scene.build(self.gym, gymapi, self, ids, seed)
         self.sim = self.scene.sim
         self.friction = torch.tensor(self.scene.friction, dtype=torch.float32, device=self.device)
         self.mass_scale = torch.tensor(self.scene.mass_scale, dtype=torch.float32, device=self.device)
-        """(N,) what each world was built with."""
+        """(N,) factor of each world's mass, as built."""
         self._make_constants()
         self._make_buffers(gymtorch)
         self.state = SimState.zeros(hand, num_envs, self.device)
@@ -91,12 +100,13 @@ class IsaacGymSimulator(IsaacWorlds):
         self._park()
         if cfg.audit:
             audit.require_audit(self)
+            self._stop_if_contacts_were_lost()
             self._park()
 
     # ------------------------------------------------------------------------------------------------ construction
 
     def _make_constants(self) -> None:
-        """Tables of the drives, frames of palm and fingertips in their links, rows in Isaac Gym's flat tensors."""
+        """Makes the tensors that never change: drives, frames of palm and fingertips in their links, rows."""
         hand, model, drives = self.hand, self.model, self.drives
         driven = slice(hand.num_drives)
 
@@ -124,7 +134,10 @@ class IsaacGymSimulator(IsaacWorlds):
         self.kinematics = hand_kinematics(hand, self.device)
 
     def _make_buffers(self, gymtorch: object) -> None:
-        """Isaac Gym's tensors, which `refresh` fills, and ours, which its setters read; all live as long as this object."""
+        """Makes Isaac Gym's tensors, which `refresh` fills, and ours, which its setters read.
+
+        All of them live as long as this object, because Isaac Gym knows only their addresses.
+        """
 
         def wrap(what: str, width: int) -> Tensor:
             tensor = gymtorch.wrap_tensor(getattr(self.gym, f"acquire_{what}_tensor")(self.sim))  # type: ignore[attr-defined]
@@ -144,26 +157,29 @@ class IsaacGymSimulator(IsaacWorlds):
         self._targets_desc = self._unwrap(self._targets)
 
     def _find_frame(self) -> None:
-        """Whether positions are relative to each world's origin, as its users report, or to that of all."""
+        """Finds out whether positions are relative to each world's origin, as its users report, or to one origin.
+
+        Preparing the simulation may have let objects fall for a step, so they need only be near where they were made.
+        """
         self._refresh(("actor_root_state",))
         local = torch.as_tensor(self.scene.object_start, dtype=torch.float32, device=self.device)
         origins = torch.as_tensor(self.scene.origins, dtype=torch.float32, device=self.device)
         offset = self._root[self._object_row, :3] - local
         self._shift = torch.tensor([0.0, 0.0, TABLE_HEIGHT], device=self.device).repeat(self.num_envs, 1)
         """(N, 3) from Isaac Gym's positions to ours."""
-        if offset.abs().max() < 1e-3:
+        if offset.abs().max() < FRAME_TOLERANCE:
             self.frame = "local"
-        elif (offset - origins).abs().max() < 1e-3:
+        elif (offset - origins).abs().max() < FRAME_TOLERANCE:
             self.frame = "global"
             self._shift -= origins
         else:
             raise SimulatorError(
-                "Isaac Gym shows objects neither relative to their own world nor to all: the first of "
+                "Isaac Gym shows objects neither relative to their own world nor to one origin: the first of "
                 f"{self.num_envs} was made at {local[0].tolist()} and is at {self._root[self._object_row[0], :3].tolist()}"
             )
 
     def _park(self) -> None:
-        """All worlds at rest: the hand open over the table, the object on it."""
+        """Puts all worlds at rest: the hand is open above the table, the object on it."""
         joint_pos = torch.zeros((self.num_envs, self.hand.num_drives), device=self.device)
         joint_pos[:, 2] = TABLE_HEIGHT + 0.4
         ids = self.state.object_id.tolist()
@@ -182,11 +198,12 @@ class IsaacGymSimulator(IsaacWorlds):
     def step(self, targets: Tensor) -> None:
         """See `Simulator.step`."""
         targets = targets.clamp(self._target_lower, self._target_upper)
-        self._submit_resets()
         self._targets[self._drive_rows] = targets
         if self.cfg.coupling == "drive":
             followed = self.state.joint_pos[:, self._source]
             self._targets[self._coupled_rows] = followed
+        self._submit_resets()
+        streams.finish_torch(self.device)
         self._require(self.gym.set_dof_position_target_tensor(self.sim, self._targets_desc), "position targets")
         for _ in range(self.simulations):
             self.gym.simulate(self.sim)
@@ -196,7 +213,7 @@ class IsaacGymSimulator(IsaacWorlds):
         self._read(targets)
 
     def reset(self, mask: Tensor, start: Start) -> None:
-        """See `Simulator.reset`; its object_id, mass_scale and friction are ignored, each world keeps what it was built with."""
+        """See `Simulator.reset`.  Object, mass and friction of the start are ignored: each world keeps those it was built with."""
         ids = mask.nonzero()[:, 0]
         if len(ids) == 0:
             return
@@ -213,7 +230,7 @@ class IsaacGymSimulator(IsaacWorlds):
         self._root_set[rows, 7:] = 0.0
         self._pending.append(ids)
 
-        # Isaac Gym would show none of this before it simulates, so what `state` says comes from what was asked for.
+        # Isaac Gym shows none of this before it simulates, so `state` gets what was asked for.
         pos, site_quat = self.kinematics(all_joints)
         state.joint_pos[ids], state.joint_vel[ids] = joints, 0.0
         state.drive_force[ids] = 0.0
@@ -226,7 +243,8 @@ class IsaacGymSimulator(IsaacWorlds):
         state.failed[ids] = False
 
     def diagnostics(self) -> Dict[str, float]:
-        """Diverged worlds that were reset.  Overflowing buffers Isaac Gym reports on stderr only."""
+        """How many worlds diverged and were reset.  Raises SimulatorError if PhysX has lost contacts."""
+        self._stop_if_contacts_were_lost()
         count = float(self._nan_resets.item())
         self._nan_resets.zero_()
         return {"nan_resets": count}
@@ -236,20 +254,23 @@ class IsaacGymSimulator(IsaacWorlds):
         return self._dof[self._dof_rows, 0]
 
     def close(self) -> None:
-        """Ends the simulation; Isaac Gym has one in a process, so that there cannot be another after it."""
+        """Ends the simulation.  There cannot be another one in this process."""
         if self.sim is not None:
             self.gym.destroy_sim(self.sim)
             self.sim = None
+        if self._watch is not None:
+            self._watch.close()
 
     # -------------------------------------------------------------------------------------------------------- insides
 
     def _submit_resets(self) -> None:
-        """One call of each setter for all worlds that were reset since the last step, each world once."""
+        """Calls each setter once, for all worlds that were reset since the last step, each world once."""
         if not self._pending:
             return
         ids = self._pending[0] if len(self._pending) == 1 else torch.unique(torch.cat(self._pending))
-        # Kept, as Isaac Gym has only their addresses and reads them when it simulates.
+        # They are kept because Isaac Gym has only their addresses, and reads them when it simulates.
         self._hand_ids, self._object_ids = self._hand_actor[ids].contiguous(), self._object_actor[ids].contiguous()
+        streams.finish_torch(self.device)
         count = len(ids)
         set_root, set_dof = self.gym.set_actor_root_state_tensor_indexed, self.gym.set_dof_state_tensor_indexed
         self._require(set_root(self.sim, self._root_desc, self._unwrap(self._object_ids), count), "object states")
@@ -257,7 +278,7 @@ class IsaacGymSimulator(IsaacWorlds):
         self._pending = []
 
     def _read(self, targets: Tensor) -> None:
-        """From Isaac Gym's tensors to `state`; a world that diverged keeps its last sane values."""
+        """Copies Isaac Gym's tensors to `state`.  A world that diverged keeps its last sane values."""
         state = self.state
         dof, root = self._dof[self._drive_rows], self._root[self._object_row]
         links = self._links[self._link_rows]
@@ -285,8 +306,8 @@ class IsaacGymSimulator(IsaacWorlds):
         arm = rotations.rotate(quat, self._site_pos - self._link_com)
         linear = links[..., 7:10] + torch.linalg.cross(links[..., 10:], arm)
         put(state.fingertip_vel, torch.cat([linear, links[..., 10:]], dim=-1)[:, 1:])
-        # Isaac Gym sums the contacts' forces, without torques: they stay 0.  That is right for forces through the centre of the
-        # finger's round end, where its frame sits; friction there and contacts farther back on the pad have torques.
+        # Isaac Gym sums the contacts' forces but not their torques, which stay 0.  That is right for forces through the centre
+        # of the finger's round end, where its frame is.  Friction and contacts farther back on the pad do have torques.
         put(state.fingertip_wrench, torch.cat([force, torch.zeros_like(force)], dim=-1))
 
         object_quat = root[:, [6, 3, 4, 5]]
@@ -300,6 +321,15 @@ class IsaacGymSimulator(IsaacWorlds):
         for name in tensors:
             if getattr(self.gym, f"refresh_{name}_tensor")(self.sim) is False:
                 raise SimulatorError(f"Isaac Gym could not read its {name.replace('_', ' ')}")
+        streams.finish_all(self.device)
+
+    def _stop_if_contacts_were_lost(self) -> None:
+        lost = self._watch.lost() if self._watch is not None else []
+        if lost:
+            raise SimulatorError(
+                f"PhysX lost contacts, so its motions are wrong; it said {lost[0].strip()!r} ({len(lost)} such lines): give "
+                "a larger --isaac-gym.max-contact-pairs or --isaac-gym.buffer-multiplier, or fewer --num-envs"
+            )
 
     def _require(self, done: object, what: str) -> None:
         if not done:
@@ -307,7 +337,7 @@ class IsaacGymSimulator(IsaacWorlds):
 
 
 def check_gpu(device: torch.device) -> None:
-    """Stops on GPUs that Isaac Gym is known to crash on, with a line instead of a segmentation fault."""
+    """Raises SimulatorError on GPUs that Isaac Gym is known to crash on."""
     if device.type != "cuda":
         return
     if not torch.cuda.is_available():

@@ -45,7 +45,7 @@ def isaac_gym(hand: HandSpec, cache: Path) -> Make:
 
     def make(objects: ObjectSet, num_envs: int) -> Simulator:
         IsaacGymSimulator.built = False
-        cfg = IsaacGymCfg(cache=cache, mass_scale=1.0)
+        cfg = IsaacGymCfg(cache=cache, mass_scale=1.0, watch_errors=False)
         return IsaacGymSimulator(hand, objects, num_envs, "cpu", cfg=cfg, gpu_pipeline=True)
 
     return make

@@ -54,6 +54,12 @@ def test_settings_are_dataclasses_and_a_prefix_means_one_of_them() -> None:
         assert fields(entry.settings_type()) and entry.settings_field.isidentifier()
 
 
+def test_the_recipe_has_settings_of_its_own_for_isaac_gym() -> None:
+    ((field, settings),) = registry.recipe_settings().items()
+    assert field == registry.get("isaac_gym").settings_field == "isaac_gym"
+    assert settings.position_iterations == 8 < registry.get("isaac_gym").settings_type()().position_iterations
+
+
 def test_auto_is_a_gpu_or_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     for gpu, name in ((True, "mujoco_warp"), (False, "mujoco")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -180,3 +181,15 @@ def test_kinematics_of_anchors_and_turned_sites() -> None:
     assert abs(float(quat[0, 0] @ torch.tensor(right, dtype=torch.float32))) == pytest.approx(1, abs=1e-6)
     with pytest.raises(ValueError, match="moves a site"):
         HandKinematics(model, ("k", "h"), ("x",), torch.device("cpu"))
+
+
+def test_isaac_flat_hand_asks_for_its_own_inertias_and_refuses_turned_ones(model: mujoco.MjModel) -> None:
+    """The importer reads no quaternion of an inertial, and may take inertias from geoms unless it is told not to."""
+    root = ElementTree.fromstring(assets.flat_hand(model))
+    compiler = root.find("compiler")
+    assert compiler is not None and compiler.get("inertiafromgeom") == "false"
+    assert all(inertial.get("quat") is None for inertial in root.iter("inertial"))
+    turned = copy.deepcopy(model)
+    turned.body_iquat[model.body(HAND.palm_body).id] = [0.8, 0.6, 0.0, 0.0]
+    with pytest.raises(SimulatorError, match=r"'palm'.*no turned inertia.*diaginertia"):
+        assets.flat_hand(turned)

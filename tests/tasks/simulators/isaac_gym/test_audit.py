@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import Any, Callable
 
 import conformance
+import numpy as np
 import pytest
+import torch
 from isaac_stage import DOUBLE
 
 from tasks.hands import get_hand
@@ -24,7 +27,7 @@ ROOT = DOUBLE.parents[1]
 def audited(cache: Path, num_envs: int = 4, audit: bool = True, **settings: Any) -> IsaacGymSimulator:
     IsaacGymSimulator.built = False  # each test is a process of its own to the double
     objects = ObjectSet.of("two", [conformance.CUBE, conformance.LOADED])
-    cfg = IsaacGymCfg(cache=cache, audit=audit, **settings)
+    cfg = IsaacGymCfg(cache=cache, audit=audit, watch_errors=False, **settings)
     return IsaacGymSimulator(get_hand("shadow"), objects, num_envs, "cpu", cfg=cfg, gpu_pipeline=True)
 
 
@@ -129,6 +132,64 @@ def test_isaac_audit_sees_resets_that_reach_other_worlds(isaac: Any, tmp_path: P
     sim._object_actor[[1, 2]] = sim._object_actor[[2, 1]]
     bad = [row.item for row in isaac_gym_audit.smoke(sim) if not row.good]
     assert "objects of the reset worlds [1, 3], m off" in bad
+
+
+def _turned_axes(asset: Any) -> None:
+    if "palm" in asset.body_names:
+        inertia = asset.body_props[asset.body_names.index("palm")].inertia
+        inertia.x.x, inertia.y.y = inertia.y.y, inertia.x.x
+
+
+def test_isaac_audit_compares_whole_inertias_of_the_hand(isaac: Any, tmp_path: Path, capfd: Any) -> None:
+    """The principal values are right, but their axes are not."""
+    isaac.mutate_asset = _turned_axes
+    with pytest.raises(SimulatorError, match="checks failed"):
+        audited(tmp_path)
+    said = capfd.readouterr().err
+    assert "hand palm: inertia" in said and "hand palm: principal inertia" not in said
+
+
+def test_isaac_audit_takes_principal_inertias_of_objects_in_their_own_axes(isaac: Any, tmp_path: Path) -> None:
+    """Isaac Gym may tell an object's inertia in its principal axes; other values it may not tell."""
+    sim = audited(tmp_path, audit=False)
+    get = sim.gym.get_actor_rigid_body_properties
+
+    def principal(env: Any, actor: int) -> Any:
+        told = get(env, actor)
+        if len(told) == 1:
+            columns = [told[0].inertia.x, told[0].inertia.y, told[0].inertia.z]
+            values = np.linalg.eigvalsh(np.array([[c.x, c.y, c.z] for c in columns]))
+            for column, axis, value in zip(columns, "xyz", values):
+                for name in "xyz":
+                    setattr(column, name, float(value) if name == axis else 0.0)
+        return told
+
+    sim.gym = types.SimpleNamespace(**{name: getattr(sim.gym, name) for name in dir(sim.gym) if name[0] != "_"})
+    sim.gym.get_actor_rigid_body_properties = principal
+    assert all(row.good for row in isaac_gym_audit.compare(sim))
+
+
+@pytest.mark.parametrize("off, good", [(0, True), (1, True), (2, True), (3, False)])
+def test_isaac_audit_lets_one_world_in_a_hundred_be_off_and_names_its_object(off: int, good: bool) -> None:
+    found = torch.zeros(200)
+    found[:off] = 1.0
+    if off:
+        found[0] = float("nan")
+    names = [f"thing_{i}" for i in range(200)]
+    row = isaac_gym_audit._all("objects at rest", 0.0, found, 0.1, names)
+    assert row.good == good and row.warning == (good and off > 0)
+    assert f"({off} of 200 worlds off)" in row.found and ("thing_0" in row.found) == (off > 0)
+    assert not isaac_gym_audit._all("objects at rest", 0.0, found[:99] + 1.0, 0.1).good
+
+
+def test_isaac_audit_warns_of_few_worlds_and_goes_on(
+    isaac: Any, tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = isaac_gym_audit.Row("objects at rest", "0", "1 (1 of 200 worlds off): bad_thing", good=True, warning=True)
+    monkeypatch.setattr(isaac_gym_audit, "smoke", lambda sim: [few])
+    audited(tmp_path)
+    said = capfd.readouterr().err
+    assert "warning: " in said and "bad_thing" in said
 
 
 def test_isaac_audit_report_has_at_least_two_hundred_rows(isaac: Any, tmp_path: Path) -> None:

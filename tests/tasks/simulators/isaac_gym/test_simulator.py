@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import conformance
+import numpy as np
 import pytest
 import torch
 from conformance import Bench, start
@@ -16,6 +17,8 @@ from tasks.grasp.environment import GraspTask
 from tasks.hands import get_hand
 from tasks.objects import ObjectSet
 from tasks.simulators.errors import SimulatorError
+from tasks.simulators.isaac_gym import scene
+from tasks.simulators.isaac_gym.settings import IsaacGymCfg
 from tasks.simulators.isaac_gym.simulator import IsaacGymSimulator, check_gpu
 
 
@@ -190,13 +193,41 @@ def test_isaac_diverged_world_is_reported_and_stays_finite(sim: IsaacGymSimulato
     assert sim.diagnostics() == {"nan_resets": 0.0}
 
 
-def test_isaac_physx_is_set_as_published(sim: IsaacGymSimulator) -> None:
+@pytest.mark.parametrize("iterations", [32, 8])
+def test_isaac_physx_is_set_as_published(isaac: Any, tmp_path: Path, iterations: int) -> None:
+    """But for the iterations: with the recipe's 8 objects slip."""
+    assert IsaacGymCfg().position_iterations == 32 and IsaacGymCfg.recipe().position_iterations == 8
+    assert dataclasses.replace(IsaacGymCfg.recipe(), position_iterations=32) == IsaacGymCfg()
+    sim = make(ObjectSet.of("one", [conformance.CUBE]), 2, tmp_path, position_iterations=iterations)
     params = sim.sim.data.params
     physx = params.physx
+    assert (physx.default_buffer_size_multiplier, physx.max_gpu_contact_pairs) == (25.0, 8 * 1024 * 1024)
     assert (params.dt, params.substeps) == (1 / 60, 2)
-    assert (physx.solver_type, physx.num_position_iterations, physx.num_velocity_iterations) == (1, 8, 0)
+    assert (physx.solver_type, physx.num_position_iterations, physx.num_velocity_iterations) == (1, iterations, 0)
     assert (physx.contact_offset, physx.rest_offset, physx.contact_collection) == (0.002, 0.0, 1)
     assert params.use_gpu_pipeline and physx.use_gpu
+
+
+@pytest.mark.parametrize("frames", ["local", "global"])
+@pytest.mark.parametrize("fallen, fails", [(0.0027, False), (0.3, True)])
+def test_isaac_frames_are_found_though_objects_have_fallen_for_a_step(
+    fallen: float, fails: bool, frames: str, isaac: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`prepare_sim` may let a step pass."""
+    isaac.frames = frames
+    build = scene.build
+
+    def higher(*args: Any) -> Any:
+        made = build(*args)
+        made.object_start = np.add(made.object_start, [0.0, 0.0, fallen])
+        return made
+
+    monkeypatch.setattr(scene, "build", higher)
+    if fails:
+        with pytest.raises(SimulatorError, match="neither relative"):
+            make(ObjectSet.of("one", [conformance.CUBE]), 2, tmp_path)
+    else:
+        assert make(ObjectSet.of("one", [conformance.CUBE]), 2, tmp_path).frame == frames
 
 
 @pytest.mark.parametrize(
