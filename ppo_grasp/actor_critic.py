@@ -1,4 +1,4 @@
-"""The networks: two ELU towers, a bounded Gaussian over actions, and the normalisers that belong to them."""
+"""The networks: a tower for the actor and one for the critic, a bounded Gaussian over actions, and the normalisers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ppo_grasp.normalizer import RunningNormalizer
 
 @dataclass
 class ActorCriticCfg:
-    """Sizes of the towers and the range of the exploration noise."""
+    """The sizes of the networks and the range of the exploration noise."""
 
     num_obs: int = 0
     """Size of the actor's observation; the trainer fills it in from the task."""
@@ -29,20 +29,20 @@ class ActorCriticCfg:
     critic_hidden: Tuple[int, ...] = (512, 512, 256)
     """Widths of the critic's hidden layers."""
     init_std: float = 0.6
-    """Standard deviation of the actions at the start, within (min_std, max_std)."""
+    """Standard deviation of the actions at the start, between min_std and max_std.  Actions range from -1 to 1."""
     min_std: float = 0.1
-    """Floor of the standard deviation: exploration never dies, and log-probabilities stay tame."""
+    """The standard deviation stays above this, so that exploration goes on and log-probabilities stay moderate."""
     max_std: float = 1.0
-    """Ceiling of the standard deviation: an entropy bonus cannot run away."""
+    """The standard deviation stays below this, also if there is an entropy bonus."""
     obs_clip: float = 10.0
-    """Bound on normalised observations, in standard deviations."""
+    """Normalised observations are clipped to +- this, in standard deviations."""
 
 
 class ActorCritic(nn.Module):
-    """Policy N(tanh(actor(obs)), std) with one learnt std per action, and a value function with its own tower and inputs.
+    """The policy N(tanh(actor(obs)), std), with one learnt std per action, and a value function with its own observation.
 
-    Normalisers of both observations and of the value are part of the module, so that no checkpoint, export or evaluation
-    can lose them.  Methods named `*_from_normalized` take observations that went through `normalize_*` already.
+    The normalisers of both observations and of the value are part of the module, so that no checkpoint, export or evaluation
+    can lose them.  Methods named `*_from_normalized` take observations that `normalize_*` has normalised.
     """
 
     def __init__(self, cfg: ActorCriticCfg) -> None:
@@ -64,17 +64,17 @@ class ActorCritic(nn.Module):
 
     @property
     def std(self) -> Tensor:
-        """(A,), smoothly bounded: min_std + (max_std - min_std) * sigmoid(std_logit)."""
+        """(A,): min_std + (max_std - min_std) * sigmoid(std_logit)."""
         return self.cfg.min_std + (self.cfg.max_std - self.cfg.min_std) * torch.sigmoid(self.std_logit)
 
     def forward(self, obs: Tensor) -> Tensor:
-        """The deterministic action, (N, A) within [-1, 1], of raw observations (N, num_obs).  This is what is exported."""
+        """The deterministic action, (N, A) within [-1, 1], of raw observations (N, num_obs).  An export does the same."""
         return self.mean_from_normalized(self.normalize_obs(obs))
 
     act_deterministic = forward
 
     def act(self, obs: Tensor, noise: Optional[Tensor] = None) -> Tensor:
-        """A sampled action (N, A) of raw observations (N, num_obs); noise: (N, A) standard normal, drawn here if absent."""
+        """A sampled action (N, A) of raw observations (N, num_obs); noise: (N, A), standard normal; drawn here if None."""
         mean = self.forward(obs)
         return torch.addcmul(mean, self.std, torch.randn_like(mean) if noise is None else noise)
 
@@ -91,28 +91,28 @@ class ActorCritic(nn.Module):
         return self.value_normalizer(value)
 
     def normalize_obs(self, obs: Tensor) -> Tensor:
-        """(..., num_obs) -> (..., padded num_obs), what the actor's tower reads."""
+        """(..., num_obs) -> (..., padded num_obs), the input of the actor's tower."""
         return _pad(self.obs_normalizer(obs), self.cfg.num_obs)
 
     def normalize_critic_obs(self, critic_obs: Tensor) -> Tensor:
-        """(..., num_critic_obs) -> (..., padded num_critic_obs), what the critic's tower reads."""
+        """(..., num_critic_obs) -> (..., padded num_critic_obs), the input of the critic's tower."""
         return _pad(self.critic_obs_normalizer(critic_obs), self.cfg.num_critic_obs)
 
     def mean_from_normalized(self, obs: Tensor) -> Tensor:
-        """(..., padded num_obs) -> (..., A), float32 whatever the precision inside the tower."""
+        """(..., padded num_obs) -> (..., A), float32 at any precision of the tower."""
         return torch.tanh(self.actor(obs).float())
 
     def value_from_normalized(self, critic_obs: Tensor) -> Tensor:
-        """(..., padded num_critic_obs) -> (...), normalised, float32 whatever the precision inside the tower."""
+        """(..., padded num_critic_obs) -> (...), normalised, float32 at any precision of the tower."""
         return self.critic(critic_obs).float().squeeze(-1)
 
     @property
     def input_dtype(self) -> torch.dtype:
-        """What the towers compute in and read."""
+        """The type that the towers read and compute in."""
         return next(self.critic.parameters()).dtype
 
     def bfloat16_twin(self) -> ActorCritic:
-        """This policy with towers of its own in bfloat16, which read bfloat16; std_logit and the normalisers are shared."""
+        """A copy whose towers are in bfloat16 and read bfloat16.  It shares std_logit and the normalisers with this policy."""
         shared = (self.std_logit, self.obs_normalizer, self.critic_obs_normalizer, self.value_normalizer)
         twin = copy.deepcopy(self, {id(x): x for x in shared})
         twin.actor.bfloat16()
@@ -123,13 +123,16 @@ class ActorCritic(nn.Module):
 def gaussian_log_prob(action: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Log-density of a diagonal Gaussian, (...); action, mean: (..., A); std: (A,)."""
     normalizer = torch.log(std).sum() + 0.5 * math.log(2.0 * math.pi) * action.shape[-1]
-    return -0.5 * ((action - mean) * std.reciprocal()).square().sum(-1) - normalizer  # the gradient of / is dearer
+    return (
+        -0.5 * ((action - mean) * std.reciprocal()).square().sum(-1) - normalizer
+    )  # the gradient of a division costs more
 
 
 def gaussian_kl(old_mean: Tensor, old_std: Tensor, new_mean: Tensor, new_std: Tensor) -> Tensor:
     """KL(old || new) of diagonal Gaussians, exact, (...); means: (..., A); stds: (A,).
 
-    No epsilon in the logarithm or the denominator: the stds have a floor, and an epsilon makes small KLs come out negative.
+    There is no epsilon in the logarithm or the denominator: the stds have a floor, and with an epsilon small KLs would come
+    out negative.
     """
     ratio = old_std / new_std
     of_stds = (0.5 * ratio.square() - torch.log(ratio) - 0.5).sum()
@@ -142,7 +145,7 @@ def gaussian_entropy(std: Tensor) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """nn.Linear, whose bias gets its gradient by a matrix product: torch's sum over the samples takes twice as long."""
+    """nn.Linear, but the bias gets its gradient from a matrix product: torch's sum over the samples takes twice as long."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., in_features)."""
@@ -166,7 +169,7 @@ class _LinearFunction(torch.autograd.Function):
 
 
 def _tower(inputs: int, hidden: Tuple[int, ...], outputs: int, output_gain: float) -> nn.Sequential:
-    """Linear and ELU layers with orthogonal weights; the first takes its inputs padded by `_pad`."""
+    """Linear and ELU layers with orthogonal weights.  The input of the first is padded by `_pad`."""
     layers: list[nn.Module] = []
     widths = (inputs, *hidden)
     for fan_in, fan_out in zip(widths[:-1], widths[1:]):
@@ -195,5 +198,5 @@ def _padding(size: int) -> int:
 
 
 def _pad(x: Tensor, size: int) -> Tensor:
-    """Appends zeros to x (..., size) up to a multiple of 8: rows on 16-byte boundaries, without which tensor cores are slow."""
+    """Appends zeros to x (..., size) up to a multiple of 8.  Rows then begin at 16 bytes, without which tensor cores are slow."""
     return F.pad(x, (0, _padding(size)))

@@ -1,11 +1,13 @@
-"""Checkpoints: written whole or not at all, read without running foreign code; and export of the policy."""
+"""Checkpoints: a file is written whole or not at all, and reading one runs no foreign code."""
 
 from __future__ import annotations
 
 import os
 import platform
-import warnings
+import subprocess
 from dataclasses import asdict, fields
+from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple, Union
 
@@ -20,19 +22,21 @@ FORMAT = "ppo_grasp"
 FORMAT_VERSION = 1
 LAST = "checkpoint_last.pt"
 BEST = "checkpoint_best.pt"
+SHIPPED = (Path(__file__).parent / "checkpoints", Path(__file__).resolve().parents[1] / "checkpoints")
+"""Where the policies that ship are: in an installed package, and in a source tree."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is missing, foreign, corrupt or made for another task; the message is one line."""
+    """A checkpoint that is missing, damaged, of another program or for another task.  The message is one line."""
 
 
 def save_checkpoint(path: PathLike, policy: ActorCritic, state: Dict[str, Any]) -> None:
-    """Writes policy and training state to `path`; state: tensors, numbers, strings, None, and dicts, lists, tuples of them."""
+    """Writes policy and training state.  state: tensors, numbers, strings, None, and dicts, lists and tuples of them."""
     _write(path, {**_header("checkpoint", policy), "state": _plain(state, "state")})
 
 
 def load_checkpoint(path: PathLike) -> Dict[str, Any]:
-    """What `save_checkpoint` wrote, on the CPU: `network`, `model` and `state`.  Raises CheckpointError."""
+    """Reads what `save_checkpoint` wrote, to the CPU: `network`, `model` and `state`.  Raises CheckpointError."""
     payload = _read(path)
     if payload["kind"] != "checkpoint":
         raise CheckpointError(f"{path} holds a policy alone, without the state that training needs to go on")
@@ -40,12 +44,12 @@ def load_checkpoint(path: PathLike) -> Dict[str, Any]:
 
 
 def save_policy(path: PathLike, policy: ActorCritic, meta: Optional[Dict[str, Any]] = None) -> None:
-    """Writes the weights and normalisers alone, and what `meta` tells about them (plain values)."""
+    """Writes only the weights and normalisers, and `meta`, plain values about them."""
     _write(path, {**_header("policy", policy), "meta": _plain(meta or {}, "meta")})
 
 
 def load_policy(path: PathLike, device: Union[str, torch.device] = "cpu") -> Tuple[ActorCritic, Dict[str, Any]]:
-    """The policy of a checkpoint or of a file from `save_policy`, and its meta data.  Raises CheckpointError."""
+    """Reads the policy, and what is known about it, from a checkpoint or from what `save_policy` wrote.  Raises CheckpointError."""
     payload = _read(path)
     known = {field.name for field in fields(ActorCriticCfg)}
     try:
@@ -61,34 +65,48 @@ def load_policy(path: PathLike, device: Union[str, torch.device] = "cpu") -> Tup
 
 
 def find_last(run_dir: PathLike) -> Path:
-    """The newest checkpoint under a run, or under a folder of runs.  Raises CheckpointError if there is none."""
+    """The newest last checkpoint of a run, or of a folder of runs.  Raises CheckpointError if there is none."""
     found = sorted(Path(run_dir).rglob(LAST), key=lambda p: p.stat().st_mtime)
     if not found:
         raise CheckpointError(f"no {LAST} found under {run_dir}")
     return found[-1]
 
 
-def export_onnx(policy: ActorCritic, path: PathLike) -> None:
-    """Writes the deterministic policy as ONNX: `obs` (batch, num_obs), raw, to `action` (batch, A)."""
-    example = torch.zeros(1, policy.cfg.num_obs)
-    axes = {"obs": {0: "batch"}, "action": {0: "batch"}}
-    names: Dict[str, Any] = {"input_names": ["obs"], "output_names": ["action"], "dynamic_axes": axes}
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter that needs no further package calls itself deprecated
-        torch.onnx.export(_on_cpu(policy), (example,), str(path), dynamo=False, **names)
+def shipped_policy() -> Path:
+    """The policy that ships with the program; of several the last by name.  Raises CheckpointError if there is none."""
+    for folder in SHIPPED:
+        found = sorted(folder.glob("*.pt"))
+        if found:
+            return found[-1]
+    raise CheckpointError(
+        f"there is no policy in {SHIPPED[-1]}: train one and give its file with --checkpoint runs/NAME/{BEST}"
+    )
 
 
-def export_torchscript(policy: ActorCritic, path: PathLike) -> None:
-    """Writes the deterministic policy as TorchScript, for C++ or a Python without this package."""
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.jit.trace(_on_cpu(policy), torch.zeros(1, policy.cfg.num_obs)).save(str(path))
+def versions() -> Dict[str, str]:
+    """The versions of this program, of torch and of Python, to be kept with what they made."""
+    return {"program": program_version(), "torch": str(torch.__version__), "python": platform.python_version()}
 
 
-def _on_cpu(policy: ActorCritic) -> ActorCritic:
-    copy = ActorCritic(policy.cfg)
-    copy.load_state_dict(policy.state_dict())
-    return copy.eval()
+@lru_cache(maxsize=None)
+def program_version() -> str:
+    """The git revision of the source tree, with `-changed` if files differ from it; without git the package's version."""
+    root = Path(__file__).resolve().parents[1]
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
+    try:
+        top, revision = git("rev-parse", "--show-toplevel", "HEAD").splitlines()
+        if Path(top).resolve() == root:  # and not a repository around the place where the package is installed
+            return revision + ("-changed" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, ValueError, subprocess.SubprocessError):
+        pass
+    try:
+        return metadata.version("ppo-grasp")
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def _header(kind: str, policy: ActorCritic) -> Dict[str, Any]:
@@ -96,14 +114,14 @@ def _header(kind: str, policy: ActorCritic) -> Dict[str, Any]:
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "kind": kind,
-        "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
+        "versions": versions(),
         "network": asdict(policy.cfg),
         "model": {name: x.detach().cpu() for name, x in policy.state_dict().items()},
     }
 
 
 def _write(path: PathLike, payload: Dict[str, Any]) -> None:
-    """A crash at any moment leaves the old file or the new one, never half of one."""
+    """Writes to another name first: a crash leaves the old file or the new one, never half of one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -121,7 +139,7 @@ def _write(path: PathLike, payload: Dict[str, Any]) -> None:
 def _read(path: PathLike) -> Dict[str, Any]:
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}")
+        raise CheckpointError(f"no checkpoint at {path}: give a file such as runs/NAME/{BEST}")
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what a foreign file raises depends on its bytes
@@ -134,7 +152,7 @@ def _read(path: PathLike) -> Dict[str, Any]:
 
 
 def _plain(value: Any, where: str) -> Any:
-    """A copy on the CPU of nested plain values; raises TypeError on what `weights_only` would refuse to read back."""
+    """A copy of nested plain values on the CPU.  Raises TypeError for what could not be read back with `weights_only`."""
     if isinstance(value, Tensor):
         return value.detach().cpu()
     if value is None or type(value) in (bool, int, float, str):

@@ -1,4 +1,4 @@
-"""Running mean and variance, and the affine map they define."""
+"""Running mean and variance, and normalising with them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 import torch
 from torch import Tensor, nn
 
-_SMALLEST_STD = 1e-4  # a feature that hardly varies is noise: do not magnify it without bound
+_SMALLEST_STD = 1e-4  # do not magnify the noise of a feature that hardly varies
 
 
 class RunningNormalizer(nn.Module):
-    """Maps features to zero mean and unit variance over all samples seen so far; the identity before any was seen.
+    """Shifts and scales features to mean 0 and variance 1 over all samples seen so far; changes nothing before the first.
 
-    Moments are float64, so that a billion samples far from zero keep their variance; what `forward` uses is float32.
-    All buffers keep their address and are written in place: `update` and `forward` may be captured in a CUDA graph.
+    The moments are float64, so that a billion samples far from zero keep their variance; `forward` uses float32.  All
+    buffers are written in place, so that `update` and `forward` may be captured in a CUDA graph.
     """
 
     count: Tensor
@@ -24,7 +24,7 @@ class RunningNormalizer(nn.Module):
     inv_std: Tensor
 
     def __init__(self, size: int, clip: float = math.inf) -> None:
-        """size: number of features D; clip: bound on the normalised value, in standard deviations."""
+        """size: number of features D.  clip: normalised values are clipped to +- this, in standard deviations."""
         super().__init__()
         self.clip = clip
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
@@ -39,18 +39,20 @@ class RunningNormalizer(nn.Module):
         return x if math.isinf(self.clip) else x.clamp(-self.clip, self.clip)
 
     def denormalize(self, x: Tensor) -> Tensor:
-        """The inverse of `forward` within the clip range; x: (..., D)."""
+        """The inverse of `forward`, but for the clipping; x: (..., D)."""
         return x / self.inv_std + self.mean
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
-        """Merges the moments of x (..., S, D) into the running ones (Chan et al. 1983).  A batch with a NaN or inf is left out."""
+        """Adds samples x (..., S, D) to the running moments (Chan et al. 1983).  A batch with a NaN or inf is left out."""
         x = x.reshape(-1, *x.shape[-2:]).double()
-        row_var, row_mean = torch.var_mean(x, dim=1, correction=0)  # row by row: so long a sum at once would be slow
+        row_var, row_mean = torch.var_mean(x, dim=1, correction=0)  # row by row: one sum over all would be slow
         between, mean = torch.var_mean(row_mean, dim=0, correction=0)
         var = row_var.mean(0) + between
         usable = torch.isfinite(var).all()
-        n = usable * float(x.shape[0] * x.shape[1])  # 0 makes the merge below a no-op, without the host having to know
+        n = usable * float(
+            x.shape[0] * x.shape[1]
+        )  # with 0 the merge below changes nothing, and the host need not know
         mean = torch.where(usable, mean, self.moment_mean)
         var = torch.where(usable, var, self.moment_var)
 

@@ -1,4 +1,4 @@
-"""Proximal policy optimisation (Schulman et al. 2017): a rollout in, a better policy out, nothing read by the host."""
+"""Proximal policy optimisation (Schulman et al. 2017).  An update takes a rollout and improves the policy, all on the device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ppo_grasp.actor_critic import ActorCritic, gaussian_entropy, gaussian_kl, gaussian_log_prob
 from ppo_grasp.device.adam import Adam, Flat
-from ppo_grasp.device.graphs import Aside
+from ppo_grasp.device.graphs import SecondStream
 from ppo_grasp.device.precision import tf32
 from ppo_grasp.device.ranges import named_range
 from ppo_grasp.normalizer import RunningNormalizer
@@ -22,49 +22,49 @@ from ppo_grasp.surrogate import clipped_surrogate
 
 @dataclass
 class PPOCfg:
-    """Hyper-parameters of the rollout and the update.  `PPOCfg()` is what trains best; `PPOCfg.recipe()` the published one."""
+    """Settings of the rollout and the update.  `PPOCfg()` trains best; `PPOCfg.recipe()` is the published one."""
 
     num_steps: int = 8
-    """Steps of every environment per iteration, T.  Short rollouts mean many updates per environment step."""
+    """Steps of each environment per iteration.  Short rollouts mean many updates per environment step."""
     num_epochs: int = 5
     """Passes over the rollout per iteration."""
     minibatch_size: int = 16384
-    """Samples per gradient step, rounded so that a whole number of equal minibatches covers the rollout."""
+    """Samples per gradient step.  It is rounded, so that equal minibatches cover the rollout."""
     learning_rate: float = 3e-4
-    """Adam's learning rate at the start."""
+    """Adam's learning rate at the start.  The adaptive rule changes it, unless desired_kl is None."""
     min_learning_rate: float = 1e-5
-    """The adaptive rule never goes below."""
+    """The adaptive rule goes no lower."""
     max_learning_rate: float = 1e-3
-    """The adaptive rule never goes above."""
+    """The adaptive rule goes no higher."""
     anneal_from: float = 0.5
-    """Share of the training after which the adaptive rule's ceiling falls, by the same factor a step, to the least learning
-    rate at the end: late steps of full size only shake a policy that is nearly done.  1 never anneals."""
+    """Share of the training, 0 to 1, after which max_learning_rate falls: by the same factor each step, to min_learning_rate
+    at the end.  Large steps late in training only shake a policy that is nearly done.  1: it never falls."""
     desired_kl: Optional[float] = 0.016
-    """KL(old || new) per sample that the learning rate is steered to; None keeps the learning rate constant."""
+    """The learning rate is adapted to bring KL(old || new), nats per sample, near this.  None: it stays constant."""
     kl_rule: Literal["epoch", "minibatch"] = "epoch"
-    """When the learning rate is adapted: after each epoch, by its mean KL, or after each minibatch, by its own."""
+    """When the learning rate is adapted: after each epoch by the epoch's mean KL, or after each minibatch by its KL."""
     max_kl: Optional[float] = 0.1
-    """Gradient steps are skipped where the minibatch's KL has passed this; None never skips."""
+    """A gradient step is skipped if its minibatch's KL, nats per sample, is above this.  None: no step is skipped."""
     gamma: float = 0.98
-    """Discount per step."""
+    """Discount of rewards per step."""
     lam: float = 0.95
     """Decay of generalised advantage estimation."""
     clip: float = 0.2
-    """Range of the probability ratio, 1 - clip to 1 + clip, beyond which a sample has no gradient."""
+    """A sample has no gradient once its probability ratio has left the range from 1 - clip to 1 + clip."""
     clip_value_loss: bool = False
-    """Whether to also clip how far a value may move from its old one, by `clip` normalised units."""
+    """Whether to clip the value's distance from its old value, too, to `clip` in normalised units."""
     entropy_coef: float = 0.0
     """Weight of the entropy bonus."""
     value_coef: float = 1.0
-    """Weight of the mean squared error of the (normalised) value."""
+    """Weight of the value's mean squared error, in normalised units."""
     max_grad_norm: float = 1.0
-    """The gradient of all parameters together is scaled down to this length."""
+    """The gradient of all parameters together is scaled down to this norm if it is longer."""
     normalize_advantage: bool = True
-    """Whether advantages are shifted and scaled to zero mean and unit variance over the rollout."""
+    """Whether advantages are shifted and scaled to mean 0 and variance 1 over the rollout."""
     normalize_reward: bool = False
-    """Whether rewards are divided by the running std of the discounted return, and clipped to +-reward_clip."""
+    """Whether rewards are divided by the running standard deviation of the discounted return, and then clipped."""
     reward_clip: float = 10.0
-    """Bound on normalised rewards."""
+    """Normalised rewards are clipped to +-this."""
 
     @staticmethod
     def recipe() -> PPOCfg:
@@ -78,45 +78,45 @@ class Batch(NamedTuple):
     """Samples of a rollout, all with the same first dimension B."""
 
     obs: Tensor
-    """(B, padded num_obs), normalised"""
+    """(B, padded num_obs), normalised."""
     critic_obs: Tensor
-    """(B, padded num_critic_obs), normalised"""
+    """(B, padded num_critic_obs), normalised."""
     actions: Tensor
     """(B, A)"""
     old_mean: Tensor
-    """(B, A), of the policy that acted"""
+    """(B, A), of the policy that acted."""
     old_log_prob: Tensor
     """(B,)"""
     advantages: Tensor
     """(B,)"""
     returns: Tensor
-    """(B,), normalised: what the critic should say"""
+    """(B,), normalised: the critic's targets."""
     old_values: Tensor
-    """(B,), normalised: what it said"""
+    """(B,), normalised: the critic's values before the update."""
 
 
 class PPO:
     """The optimiser and the update.
 
-    `update` is a function of tensors that returns a tensor; it is the same eager, with `compile_losses`, and captured in a
-    CUDA graph.  The learning rate lives in the optimiser as a tensor on the device, and nowhere else.
+    `update` takes tensors and returns a tensor.  It gives the same result eagerly, with `compile_losses`, and captured in a
+    CUDA graph.  The learning rate is a tensor on the device, in the optimiser and nowhere else.
     """
 
     stat_names: Tuple[str, ...] = (
         *("policy_loss", "entropy", "kl", "clip_fraction", "value_loss", "grad_norm"),
         *("nonfinite_steps", "kl_stopped_steps", "explained_variance", "learning_rate", "action_std", "reward"),
     )
-    """Names of what `update` returns.  Losses, KL and norms are means over minibatches; `*_steps` count skipped gradient
-    steps; `kl` is of the last epoch; `reward` is the mean per step before any normalisation."""
+    """Names of what `update` returns.  Losses, `clip_fraction` and `grad_norm` are means over minibatches.  `kl` is the mean of
+    the last epoch.  `*_steps` count skipped gradient steps.  `reward` is the mean per step before any normalisation."""
 
     def __init__(
         self, policy: ActorCritic, cfg: PPOCfg, num_envs: int, compile_losses: bool = False, amp: bool = False
     ) -> None:
-        """policy: on its device already, where its parameters become views of one tensor; amp: bfloat16 inside the towers, in
-        the learner only; log-probabilities, KL and losses stay float32."""
+        """policy: already on its device; its parameters become views of one tensor.  amp: whether the learner's towers compute
+        in bfloat16.  Log-probabilities, KL and losses stay float32, and so does the policy that acts."""
         self.policy = policy
         self.cfg = cfg
-        # The learner's towers: autocast would cast every layer in every pass, where this is one kernel per gradient step.
+        # The learner has towers of its own.  Autocast would round every layer in every pass; this is one kernel per step.
         self._learner = policy.bfloat16_twin() if amp else policy
         self._max_kl = math.inf if cfg.max_kl is None else cfg.max_kl
         self.device = policy.std_logit.device
@@ -128,7 +128,7 @@ class PPO:
         *self._tower_grads, self._std_grad = self.optimizer.grads.each
         self._rounded = Flat(params, torch.bfloat16) if amp else None
         if self._rounded is not None:
-            self._rounded.take_over([*self._actor_params, *self._critic_params])
+            self._rounded.hold([*self._actor_params, *self._critic_params])
         self.reward_normalizer = RunningNormalizer(1).to(self.device)
         self.discounted_return = torch.zeros(num_envs, device=self.device)
         self._one, self._value_coef = torch.tensor([1.0, cfg.value_coef], device=self.device).unbind()
@@ -140,8 +140,8 @@ class PPO:
             self._actor_loss = torch.compile(self._eager_actor_loss, fullgraph=True, dynamic=False)
             self._actor_stats = torch.compile(self._eager_actor_stats, fullgraph=True, dynamic=False)
             self._critic_loss = torch.compile(self._eager_critic_loss, fullgraph=True, dynamic=False)
-        # The two towers share nothing, so their kernels may run side by side: at small minibatches neither fills the GPU.
-        self._aside = Aside(self.device)
+        # Actor and critic share nothing, so their kernels may overlap: with small minibatches neither fills the GPU.
+        self._second_stream = SecondStream(self.device)
 
     @property
     def learning_rate(self) -> Tensor:
@@ -149,17 +149,17 @@ class PPO:
         return self.optimizer.learning_rate
 
     def set_progress(self, progress: float) -> None:
-        """Tells how much of the training is done, 0 to 1, for `anneal_from`; takes effect without a new capture."""
+        """Sets how much of the training is done, 0 to 1, for `anneal_from`.  A captured update follows it."""
         cfg = self.cfg
         left = 1.0 if cfg.anneal_from >= 1 else min(1.0, max(0.0, (1.0 - progress) / (1.0 - cfg.anneal_from)))
         self._rate_limit.fill_(cfg.min_learning_rate * (cfg.max_learning_rate / cfg.min_learning_rate) ** left)
 
     def update(self, rollout: RolloutBuffer) -> Tensor:
-        """Improves the policy by a rollout, then lets the normalisers see it; returns (len(stat_names),) statistics.
+        """Improves the policy with a rollout, then updates the normalisers; returns (len(stat_names),) statistics.
 
-        The normalisers stay frozen until the last gradient step, so that old and new log-probabilities are comparable.
+        The normalisers do not change before the last gradient step: old and new log-probabilities stay comparable.
         """
-        self._follow()
+        self._round_parameters()
         with tf32():
             with named_range("gae"):
                 returns, advantages, values = self._targets(rollout)
@@ -178,15 +178,15 @@ class PPO:
         return torch.cat([losses, skipped, after])
 
     def warm_up(self, rollout: RolloutBuffer) -> None:
-        """Gives the normalisers their first statistics, without a gradient step; the rollout is then best discarded."""
-        self._follow()
+        """Gives the normalisers their first statistics, without a gradient step.  Do not learn from this rollout afterwards."""
+        self._round_parameters()
         with tf32():
             returns, _, _ = self._targets(rollout)
         self._update_normalizers(rollout, returns)
 
     @torch.no_grad()
     def _targets(self, rollout: RolloutBuffer) -> Tuple[Tensor, Tensor, Tensor]:
-        """Returns, advantages and values, all (T, N), on the scale of discounted rewards."""
+        """Returns, advantages and values, each (T, N), on the scale of discounted rewards."""
         cfg, policy = self.cfg, self.policy
         values = policy.denormalize_value(self._value(rollout.critic_obs))
         final_values = policy.denormalize_value(self._value(rollout.final_critic_obs))
@@ -202,7 +202,7 @@ class PPO:
     def _prepare(
         self, rollout: RolloutBuffer, returns: Tensor, advantages: Tensor, values: Tensor
     ) -> Tuple[Batch, Tensor]:
-        """The rollout as samples, with everything that does not depend on the parameters computed once; and the old std."""
+        """The rollout as samples, and the old std (A,).  All that does not depend on the parameters is computed here, once."""
         policy = self.policy
         if self.cfg.normalize_advantage:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
@@ -210,7 +210,7 @@ class PPO:
         critic_obs = policy.normalize_critic_obs(rollout.critic_obs[:-1]).flatten(0, 1).to(self._learner.input_dtype)
         actions = rollout.actions.flatten(0, 1)
         old_std = policy.std.clone()
-        # Computed by the learner rather than kept from the rollout: rounding to TF32 or bfloat16 then cancels in the ratio.
+        # The learner computes the old means again: so the rounding to TF32 or bfloat16 cancels in the probability ratio.
         old_mean = self._learner.mean_from_normalized(obs)
         old_log_prob = gaussian_log_prob(actions, old_mean, old_std)
         targets = policy.normalize_value(returns.reshape(-1, 1)).squeeze(-1)
@@ -219,7 +219,7 @@ class PPO:
         return batch, old_std
 
     def _optimize(self, batch: Batch, old_std: Tensor) -> Tuple[Tensor, Tensor]:
-        """All epochs; returns per-step statistics (steps, 6) and the mean KL of the last epoch, ()."""
+        """Runs all epochs; returns per-step statistics (steps, 6) and the mean KL of the last epoch, ()."""
         cfg = self.cfg
         num_samples = batch.obs.shape[0]
         num_minibatches = max(1, round(num_samples / cfg.minibatch_size))
@@ -240,37 +240,37 @@ class PPO:
         return torch.stack(per_step), kl
 
     def _step(self, batch: Batch, old_std: Tensor) -> Tensor:
-        """One gradient step on a minibatch; returns (6,) statistics: the first of `stat_names`."""
+        """Does one gradient step on a minibatch; returns the first 6 of `stat_names`, (6,)."""
         cfg, std_logit = self.cfg, self.policy.std_logit
-        with self._aside():
+        with self._second_stream.fork():
             value_loss = self._critic_loss(batch)
             critic_grads = torch.autograd.grad(value_loss, self._critic_params, self._value_coef)
         std = self.policy.std
         policy_loss, mean, ratio = self._actor_loss(batch, std)
-        with self._aside():  # the critic is done sooner
+        with self._second_stream.fork():  # the critic is done before the actor
             actor_stats = self._actor_stats(batch, old_std, mean.detach(), std.detach(), ratio)
         actor_loss = policy_loss - cfg.entropy_coef * gaussian_entropy(std) if cfg.entropy_coef else policy_loss
         *actor_grads, std_grad = torch.autograd.grad(actor_loss, [*self._actor_params, std_logit], self._one)
-        self._aside.join()
+        self._second_stream.join()
 
         torch._foreach_copy_(self._tower_grads, [*actor_grads, *critic_grads])  # to float32
         self._std_grad.copy_(std_grad)
         grad_norm = torch.linalg.vector_norm(self.optimizer.grads.all)
-        usable = (grad_norm < math.inf) & (actor_stats[1] <= self._max_kl)  # false for NaN, too
+        usable = (grad_norm < math.inf) & (actor_stats[1] <= self._max_kl)  # false for NaN as well
         self.optimizer.step(clipping(grad_norm, cfg.max_grad_norm), skip=~usable)
-        self._follow()
+        self._round_parameters()
         losses = torch.stack([policy_loss.detach(), value_loss.detach(), grad_norm])
         return torch.cat([losses[:1], actor_stats, losses[1:]])
 
     def _eager_actor_loss(self, batch: Batch, std: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
-        """The clipped surrogate, (), and what it was made of: means (B, A) and probability ratios (B,)."""
+        """The clipped surrogate (), the new means (B, A) and the probability ratios (B,)."""
         mean = self._learner.mean_from_normalized(batch.obs)
         loss, ratio = clipped_surrogate(mean, std, batch.actions, batch.old_log_prob, batch.advantages, self.cfg.clip)
         return loss, mean, ratio
 
     @torch.no_grad()
     def _eager_actor_stats(self, batch: Batch, old_std: Tensor, mean: Tensor, std: Tensor, ratio: Tensor) -> Tensor:
-        """(3,): entropy, KL(old || new), fraction of ratios beyond the clip range."""
+        """(3,): entropy, KL(old || new), and the fraction of ratios outside the clip range."""
         kl = gaussian_kl(batch.old_mean, old_std, mean, std).mean()
         clip_fraction = ((ratio - 1.0).abs() > self.cfg.clip).float().mean()
         return torch.stack([gaussian_entropy(std), kl, clip_fraction])
@@ -284,6 +284,7 @@ class PPO:
         return torch.maximum((values - batch.returns).square(), (near_old - batch.returns).square()).mean()
 
     def _adapt(self, kl: Tensor) -> None:
+        """Adapts the learning rate to a KL, (), if the settings ask for that."""
         cfg = self.cfg
         if cfg.desired_kl is not None:
             lr = self.learning_rate
@@ -306,13 +307,13 @@ class PPO:
         return self._learner.value_from_normalized(inputs)
 
     @torch.no_grad()
-    def _follow(self) -> None:
-        """Rounds the parameters for the learner's towers, after they changed."""
+    def _round_parameters(self) -> None:
+        """Copies the parameters to the learner's towers, rounded to bfloat16.  Needed whenever the parameters have changed."""
         if self._rounded is not None:
             self._rounded.all.copy_(self.optimizer.params.all)
 
     def state_dict(self) -> Dict[str, Any]:
-        """Optimiser with its learning rate, and the reward statistics."""
+        """The optimiser with its learning rate, and the reward statistics."""
         return {
             "optimizer": self.optimizer.state_dict(),
             "reward_normalizer": self.reward_normalizer.state_dict(),
@@ -320,7 +321,7 @@ class PPO:
         }
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
-        """Restores what `state_dict` returned, possibly on another kind of device or with another number of environments."""
+        """Restores `state_dict`, also on another kind of device or with another number of environments."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.reward_normalizer.load_state_dict(state["reward_normalizer"])
         if state["discounted_return"].shape == self.discounted_return.shape:
@@ -328,11 +329,12 @@ class PPO:
 
 
 def clipping(norm: Tensor, max_norm: float) -> Tensor:
-    """What a gradient of this length is to be divided by to be no longer than max_norm, (); as torch.nn.utils.clip_grad_norm_."""
+    """The divisor, (), that makes a gradient of this norm no longer than max_norm; as in torch.nn.utils.clip_grad_norm_."""
     return ((norm + 1e-6) / max_norm).clamp(min=1.0)
 
 
 def adapt_learning_rate(learning_rate: Tensor, kl: Tensor, desired_kl: float) -> Tensor:
-    """1.5 times larger where KL is below half the desired one, 1.5 times smaller where above twice it, (); a NaN changes nothing."""
+    """The new learning rate, (): 1.5 times larger if KL is below half of desired_kl, 1.5 times smaller if it is above twice
+    desired_kl.  A KL that is NaN changes nothing."""
     low, high = (kl < 0.5 * desired_kl).float(), (kl > 2.0 * desired_kl).float()
     return learning_rate * (1.0 + 0.5 * low - high / 3.0)

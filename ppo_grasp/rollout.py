@@ -1,4 +1,4 @@
-"""What a rollout leaves behind, and the advantages computed from it."""
+"""The buffer that a rollout fills, and the advantages computed from it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ppo_grasp.vec_task import Step
 
 
 class RolloutBuffer:
-    """T steps of N environments, preallocated.
+    """Holds T steps of N environments in tensors that stay where they are.
 
-    obs and critic_obs have T + 1 rows: row t is what was seen before step t, and row T is what the next rollout starts from.
+    obs and critic_obs have T + 1 rows: row t is the view before step t, and row T is the view after the last step.
     """
 
     def __init__(
@@ -31,17 +31,17 @@ class RolloutBuffer:
         self.final_critic_obs = rows(num_steps, num_critic_obs)
 
     def begin(self) -> None:
-        """Moves the end of the last rollout to the start of the next."""
+        """Starts a rollout where the last one ended: row T becomes row 0."""
         self.obs[0].copy_(self.obs[-1])
         self.critic_obs[0].copy_(self.critic_obs[-1])
 
     def restart(self, obs: Tensor, critic_obs: Tensor) -> None:
-        """Makes the next rollout start from a task that was reset; obs: (N, num_obs), critic_obs: (N, num_critic_obs)."""
+        """Makes the next rollout start from a reset of the task; obs: (N, num_obs), critic_obs: (N, num_critic_obs)."""
         self.obs[-1].copy_(obs)
         self.critic_obs[-1].copy_(critic_obs)
 
     def record(self, t: int, action: Tensor, step: Step) -> None:
-        """Copies step t; action: (N, A)."""
+        """Copies step t into the buffer; action: (N, A)."""
         self.actions[t].copy_(action)
         self.obs[t + 1].copy_(step.obs)
         self.critic_obs[t + 1].copy_(step.critic_obs)
@@ -52,9 +52,9 @@ class RolloutBuffer:
 
 
 def bootstrap_time_limits(rewards: Tensor, truncated: Tensor, final_values: Tensor, gamma: float) -> Tensor:
-    """Rewards plus the discounted value of what a time limit cut off, (T, N) (Pardo et al. 2018).
+    """Adds the discounted value of what a time limit cut off to its reward, (T, N).  Pardo et al. 2018.
 
-    rewards, truncated, final_values: (T, N); final_values: V of the observation before the reset.
+    rewards, truncated, final_values: (T, N); final_values: the critic's value before the reset.
     """
     return rewards + gamma * torch.where(truncated, final_values, torch.zeros_like(final_values))
 
@@ -62,7 +62,7 @@ def bootstrap_time_limits(rewards: Tensor, truncated: Tensor, final_values: Tens
 def gae(rewards: Tensor, values: Tensor, dones: Tensor, last_value: Tensor, gamma: float, lam: float) -> Tensor:
     """Generalised advantage estimates, (T, N).  Schulman et al. 2016, eq. 16.
 
-    rewards, values, dones: (T, N); last_value: (N,).  A done at t cuts the sum after t.
+    rewards, values, dones: (T, N); last_value: (N,).  A done at t ends the sum after t.
     """
     discount = gamma * (1.0 - dones.to(rewards.dtype))
     next_values = torch.cat([values[1:], last_value.unsqueeze(0)])
@@ -75,9 +75,10 @@ def gae(rewards: Tensor, values: Tensor, dones: Tensor, last_value: Tensor, gamm
 
 
 def discounted_sums(rewards: Tensor, dones: Tensor, start: Tensor, gamma: float) -> Tensor:
-    """The discounted sum of rewards since each episode's start, (T + 1, N); row T is `start` of the next rollout.
+    """Discounted sums of rewards since each episode's start, (T + 1, N).
 
-    rewards, dones: (T, N); start: (N,).  Row t includes the reward of step t; row T is 0 where the last step ended an episode.
+    rewards, dones: (T, N); start: (N,), the sums at the end of the last rollout.  Row t includes the reward of step t.  Row T
+    is the next rollout's `start`: it is row T - 1, but 0 where the last step ended an episode.
     """
     sums, running = [], start
     alive = 1.0 - dones.to(rewards.dtype)

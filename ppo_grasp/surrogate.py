@@ -1,4 +1,4 @@
-"""PPO's loss of the policy and its gradient, both written out: automatic differentiation takes three times as many kernels."""
+"""PPO's loss of the policy with its gradient written out.  Automatic differentiation would take three times as many kernels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def clipped_surrogate(
 ) -> Tuple[Tensor, Tensor]:
     """The loss, (): -mean(min(A r, A clamp(r, 1 - clip, 1 + clip))), and the ratios r = exp(log pi(a) - log pi_old(a)), (B,).
 
-    Schulman et al. 2017, eq. 7.  The policy is the Gaussian of mean (B, A) and std (A,), to which the loss has gradients; the
+    Schulman et al. 2017, eq. 7.  The policy is a Gaussian with mean (B, A) and std (A,).  The loss has gradients to both; the
     ratios have none.  actions: (B, A); old_log_prob, advantages: (B,).
     """
     return _ClippedSurrogate.apply(mean, std, actions, old_log_prob, advantages, clip)  # type: ignore[no-untyped-call, no-any-return]
@@ -31,16 +31,16 @@ class _ClippedSurrogate(torch.autograd.Function):
         clipped = advantages * ratio.clamp(1.0 - clip, 1.0 + clip)
         ctx.save_for_backward(mean, std, actions, surrogate, clipped)
         ctx.mark_non_differentiable(ratio)
-        ctx.set_materialize_grads(False)  # of the ratios' gradient there would be zeros
+        ctx.set_materialize_grads(False)  # no tensor of zeros for the gradient of the ratios
         return -torch.minimum(surrogate, clipped).mean(), ratio
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tuple[Tensor, Tensor, None, None, None, None]:
-        """With z = (a - mean) / std, log pi has the gradients z / std to the mean and (z^2 - 1) / std to the std."""
+        """With z = (a - mean) / std, log pi has the gradient z / std to the mean and (z^2 - 1) / std to the std."""
         mean, std, actions, surrogate, clipped = ctx.saved_tensors
         inv_std = std.reciprocal()
         z = (actions - mean) * inv_std
-        # of the log-probability: -A r / B, and none where the clipped term is the smaller, as it then is constant
+        # The gradient to the log-probability is -A r / B.  It is 0 where the clipped term is smaller, as that is constant.
         weight = (surrogate * (surrogate <= clipped) * (grads[0] / -len(surrogate))).unsqueeze(-1)
         weighted = weight * z
         to_std = (weighted * z).sum(0) - weight.sum()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import time
+import warnings
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Union
@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from ppo_grasp.actor_critic import ActorCritic, ActorCriticCfg
-from ppo_grasp.checkpoint import BEST, LAST, CheckpointError, load_checkpoint, save_checkpoint
+from ppo_grasp.checkpoint import BEST, LAST, CheckpointError, load_checkpoint, save_checkpoint, versions
 from ppo_grasp.device.graphs import CapturedFunction, side_stream
 from ppo_grasp.device.precision import tf32
-from ppo_grasp.device.ranges import mark_ranges, named_range
+from ppo_grasp.device.ranges import mark_ranges, named_range, time_physics
+from ppo_grasp.device.timing import Stopwatch, milliseconds, now
+from ppo_grasp.display import Describe
 from ppo_grasp.metrics import CHARTS, COUNTERS, LOSSES, MetricsLogger, process_age
 from ppo_grasp.ppo import PPO, PPOCfg
 from ppo_grasp.rollout import RolloutBuffer
@@ -30,23 +32,23 @@ class TrainerCfg:
     """How long to train, what to write when, and how to run it."""
 
     total_timesteps: int = 50_000_000
-    """Environment steps, all environments together, those before a resume included."""
+    """Environment steps in all, over all environments.  Those before a resume count."""
     max_minutes: Optional[float] = None
-    """Ends training this long after the process started, whatever the steps."""
+    """Minutes from the start of the process after which training ends, even if steps are left."""
     eval_interval: int = 4_000_000
-    """Environment steps between evaluations."""
+    """Environment steps between two evaluations."""
     checkpoint_interval: int = 5_000_000
-    """Environment steps between writes of the last checkpoint; it is also written at the end and on Ctrl-C."""
+    """Environment steps between two writes of checkpoint_last.pt, which is also written at the end and on Ctrl-C."""
     seed: int = 0
-    """Seeds torch before the networks are made."""
+    """Seed of all random numbers."""
     graphs: bool = True
-    """Whether to replay rollout and update as CUDA graphs, where the device and the task can."""
+    """Whether to replay rollout and update as CUDA graphs, if the device and the task can."""
     compile: bool = False
-    """Whether to run the task's tensor code and the losses through torch.compile: a slow start, then fewer and larger kernels."""
+    """Whether to compile the task's tensor code and the losses with torch.compile.  The start takes longer, then kernels are fewer."""
     amp: bool = True
-    """Whether the learner's networks run in bfloat16, on GPUs that have it."""
+    """Whether the learner's networks compute in bfloat16, if the GPU has it."""
     profile: bool = False
-    """Whether to mark what training is doing as NVTX ranges for Nsight Systems: see `ppo_grasp.device.ranges`."""
+    """Whether to mark what training is doing for Nsight Systems, with NVTX ranges."""
     ppo: PPOCfg = field(default_factory=PPOCfg)
     """The algorithm."""
     network: ActorCriticCfg = field(default_factory=ActorCriticCfg)
@@ -61,17 +63,20 @@ class _Issued(NamedTuple):
     values: Tensor
     """On the host, valid once `end` has passed."""
     since: Any
-    """When the previous iteration ended, or this one began: throughput counts what the host does in between."""
+    """When the iteration before ended, or this one began: throughput counts what the host does in between."""
     begin: Any
     middle: Any
+    """When the rollout was over and the update began."""
     end: Any
+    physics_ms: float
+    """Of this rollout on a CPU; on a GPU of the last rollout that was measured."""
 
 
 class Trainer:
     """Trains a policy on a task and keeps a run directory about it.
 
-    On a GPU the host only issues work: it reads one small tensor per iteration, one iteration late, so that the device never
-    waits for it.  Everything runs on one stream of its own, because the default stream cannot be captured.
+    On a GPU the host only issues work.  It reads one small tensor per iteration, one iteration late, so that the device never
+    waits for the host.  Everything runs on a stream of its own, because the default stream cannot be captured.
     """
 
     def __init__(
@@ -81,9 +86,11 @@ class Trainer:
         run_dir: Union[str, Path],
         evaluate: Optional[Evaluate] = None,
         extra_config: Optional[Dict[str, Any]] = None,
+        describe: Optional[Describe] = None,
     ) -> None:
-        """evaluate: returns metrics of a policy, `success_rate` among them, which decides the best checkpoint;
-        extra_config: plain values about the task, for config.json and the checkpoints."""
+        """evaluate: returns metrics of a policy; its `success_rate` decides which checkpoint is the best.
+        extra_config: plain values about the task, for config.json and the checkpoints.
+        describe: puts a row of metrics into a sentence for the terminal; empty if there is nothing to say."""
         taken = set(task.metric_names) & {*COUNTERS, *CHARTS, *LOSSES} - {"success_rate"}
         if taken:
             raise ValueError(f"metric names {sorted(taken)} of the task are the engine's own")
@@ -98,10 +105,15 @@ class Trainer:
         self.cfg = cfg = replace(cfg, amp=amp, network=replace(cfg.network, **sizes))
         self.task = task
         mark_ranges(cfg.profile and torch.cuda.is_available())
+        if cfg.profile and not torch.cuda.is_available():
+            warnings.warn(
+                "--profile marks ranges on NVIDIA GPUs only, and torch sees none: nothing is marked", stacklevel=2
+            )
         if cfg.compile:
             task.compile()
         self.run_dir = Path(run_dir)
         self.evaluate = evaluate
+        self.describe = describe
         self.config = {"trainer": asdict(cfg), "task": extra_config or {}}
 
         self.policy = ActorCritic(cfg.network).to(self.device)
@@ -118,6 +130,8 @@ class Trainer:
         self._began = 0.0
         self._resumed_rng: Optional[Dict[str, Any]] = None
         self._running: Optional[_Issued] = None
+        self._physics = Stopwatch(self.device)
+        self._physics_ms = math.nan
         self._policy_ms = math.nan
         self._last_end: Any = None
         self._task_metrics: Dict[str, float] = {"success_rate": 0.0} if "success_rate" in task.metric_names else {}
@@ -125,14 +139,16 @@ class Trainer:
 
     @property
     def wall_s(self) -> float:
-        """Seconds of training, from the start of the process, earlier parts of a resumed run included."""
+        """Seconds of training from the start of the process, plus those of the parts of the run before."""
         return self._earlier_wall_s + process_age()
 
     def run(self) -> Dict[str, float]:
-        """Trains to the configured end, or to Ctrl-C; returns counters and the best score."""
+        """Trains to the end, or to Ctrl-C; returns counters and the best score."""
         self._save_config()
         max_seconds = None if self.cfg.max_minutes is None else 60.0 * self.cfg.max_minutes
-        log = MetricsLogger(self.run_dir, self.cfg.total_timesteps, max_seconds, self.iteration, self.env_steps)
+        log = MetricsLogger(
+            self.run_dir, self.cfg.total_timesteps, max_seconds, self.iteration, self.env_steps, self.describe
+        )
         message = "training failed"
         try:
             with side_stream(self.device):
@@ -171,17 +187,17 @@ class Trainer:
         save_checkpoint(path, self.policy, state)
 
     def begin_with(self, policy: ActorCritic) -> None:
-        """Makes `run` begin with a trained policy's weights and normalisers; all else starts anew.  Raises CheckpointError."""
+        """Makes `run` start with the weights and normalisers of a trained policy.  Raises CheckpointError if sizes differ."""
         for name in ("num_obs", "num_critic_obs", "num_actions", "actor_hidden", "critic_hidden"):
             here, there = getattr(self.cfg.network, name), getattr(policy.cfg, name)
             if here != there:
                 raise CheckpointError(f"the policy to begin with has {name} {there}, here it is {here}")
         self.policy.load_state_dict(policy.state_dict())
-        if self.cfg.ppo.desired_kl is not None:  # it explores little: the first steps of a new Adam would throw it far
+        if self.cfg.ppo.desired_kl is not None:  # the first steps of a new Adam would undo what it has learnt
             self.ppo.learning_rate.fill_(self.cfg.ppo.min_learning_rate)
 
     def load(self, path: Union[str, Path]) -> None:
-        """Makes `run` go on from a checkpoint.  Its environments start new episodes.  Raises CheckpointError."""
+        """Makes `run` go on from a checkpoint, with new episodes in all environments.  Raises CheckpointError."""
         payload = load_checkpoint(path)
         network = payload["network"]
         for name in ("num_obs", "num_critic_obs", "num_actions", "actor_hidden", "critic_hidden"):
@@ -221,14 +237,16 @@ class Trainer:
             if self.evaluate is not None and (self.env_steps >= next_eval or finished):
                 next_eval = self.env_steps + cfg.eval_interval
                 self._evaluate()
+                if not self._collect.will_capture:
+                    self._time_parts()
                 self._report_running(log)
-                self._last_end = None  # the evaluation's time is not training's
+                self._last_end = None  # the time of an evaluation does not count as training
             if math.isnan(self._policy_ms) and not self._collect.will_capture:
-                self._policy_ms = self._time_policy()
+                self._time_parts()
 
     def _start(self, log: MetricsLogger) -> None:
-        """Resets the task; new normalisers are warmed up by a rollout that is thrown away."""
-        log.stage("resetting the task; kernels that are not cached are compiled now ...")
+        """Resets the task.  If the normalisers are new, a rollout gives them statistics and is then thrown away."""
+        log.stage("resetting the task ...")
         obs, critic_obs = self.task.reset()
         self.buffer.restart(obs, critic_obs)
         if self.policy.obs_normalizer.count == 0:
@@ -244,14 +262,14 @@ class Trainer:
             self.task.metric_sums.zero_()
 
     def _iterate(self, log: MetricsLogger) -> _Issued:
-        """Issues one iteration."""
+        """Issues one iteration: a rollout and an update."""
         for function in (self._collect, self._learn):
             if function.will_capture:
                 log.stage(f"capturing {function.name} as a CUDA graph ...")
-        begin = self._now()
+        begin = now(self.device)
         with named_range("rollout"):
             self._collect()
-        middle = self._now()
+        middle = now(self.device)
         self.ppo.set_progress(self._progress())
         with named_range("update"):
             stats = self._learn()
@@ -262,33 +280,36 @@ class Trainer:
             host = self._to_host(torch.cat(values))
             if self.task.metric_names:
                 self.task.metric_sums.zero_()
-        end = self._now()
+        end = now(self.device)
         since, self._last_end = self._last_end or begin, end
         self.iteration += 1
         self.env_steps += self.cfg.ppo.num_steps * self.task.num_envs
-        return _Issued(self.iteration, self.env_steps, host, since, begin, middle, end)
+        if self.device.type != "cuda":
+            self._physics_ms = self._physics.milliseconds()
+        return _Issued(self.iteration, self.env_steps, host, since, begin, middle, end, self._physics_ms)
 
     @torch.no_grad()
     def _rollout(self) -> None:
-        """T steps of the task into the buffer; captured as one graph."""
+        """Fills the buffer with T steps of the task; captured as one graph."""
         self.buffer.begin()
-        for t in range(self.buffer.num_steps):
-            with named_range("policy"), tf32():
-                action = self.policy.act(self.buffer.obs[t])
-            self.buffer.record(t, action, self.task.step(action))
+        with time_physics(self._physics):
+            for t in range(self.buffer.num_steps):
+                with named_range("policy"), tf32():
+                    action = self.policy.act(self.buffer.obs[t])
+                self.buffer.record(t, action, self.task.step(action))
 
     def _update(self) -> Tensor:
-        """All of the learner; captured as one graph."""
+        """The whole update; captured as one graph."""
         return self.ppo.update(self.buffer)
 
     def _report_running(self, log: MetricsLogger) -> None:
-        """Logs the iteration that was issued before, if it is not logged yet."""
+        """Logs the iteration before, if it is not logged yet."""
         if self._running is not None:
             issued, self._running = self._running, None
             log.log(self._report(issued))
 
     def _report(self, issued: _Issued) -> Dict[str, float]:
-        """The row of metrics of an iteration; waits until the device is done with it."""
+        """The row of metrics of an iteration.  Waits until the device is done with the iteration."""
         if isinstance(issued.end, torch.cuda.Event):
             issued.end.synchronize()
         values: List[float] = issued.values.tolist()
@@ -299,15 +320,17 @@ class Trainer:
                 self._task_metrics[name] = total / count
 
         steps = self.cfg.ppo.num_steps * self.task.num_envs
-        rollout_ms = _milliseconds(issued.begin, issued.middle)
+        environment_ms = milliseconds(issued.begin, issued.middle) - self._policy_ms
         row = {
             "iteration": issued.iteration,
             "env_steps": issued.env_steps,
             "wall_s": round(self.wall_s, 3),
-            "steps_per_s": 1e3 * steps / max(_milliseconds(issued.since, issued.end), 1e-6),
-            "physics_ms": rollout_ms - self._policy_ms,
+            "steps_per_s": 1e3 * steps / max(milliseconds(issued.since, issued.end), 1e-6),
+            "physics_ms": issued.physics_ms,
+            "task_ms": environment_ms - issued.physics_ms,
+            "environment_ms": environment_ms,
             "policy_ms": self._policy_ms,
-            "update_ms": _milliseconds(issued.middle, issued.end),
+            "update_ms": milliseconds(issued.middle, issued.end),
             **stats,
             **self._task_metrics,
             **self._extra_row,
@@ -320,35 +343,41 @@ class Trainer:
         with torch.no_grad(), named_range("evaluate"):
             result = self.evaluate(self.policy)
         self._extra_row.update({f"eval_{k}": float(v) for k, v in result.items()})
-        if result["success_rate"] >= self.best_score:  # of equals the later: it has seen more
+        if result["success_rate"] >= self.best_score:  # of two equal ones the later, which is trained longer
             self.best_score = float(result["success_rate"])
             self.save(self.run_dir / BEST)
 
+    def _time_parts(self) -> None:
+        """Measures how long the simulation and the policy of a rollout take, once the device has done all its work."""
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
+        if math.isnan(self._policy_ms):
+            self._policy_ms = self._time_policy()
+        self._physics_ms = self._physics.milliseconds()
+
     @torch.no_grad()
     def _time_policy(self) -> float:
-        """Milliseconds per rollout that the policy alone takes, run the same way as in the rollout."""
+        """Milliseconds of the policy in a rollout, run in the same way as there but by itself."""
 
         def policy() -> None:
             with tf32():
                 for t in range(self.buffer.num_steps):
                     self.policy.act(self.buffer.obs[t])
 
-        with torch.random.fork_rng(devices=[]):  # measuring must not change what training draws
+        with torch.random.fork_rng(devices=[]):  # a measurement must not change what training draws
             alone = CapturedFunction(policy, self._collect.enabled, name="the policy")
             for _ in range(2):
                 alone()
-            begin = self._now()
+            begin = now(self.device)
             alone()
-            end = self._now()
-        if isinstance(end, torch.cuda.Event):
-            end.synchronize()
-        return _milliseconds(begin, end)
+            end = now(self.device)
+        return milliseconds(begin, end)
 
     def _finished(self) -> bool:
         return self._progress() >= 1
 
     def _progress(self) -> float:
-        """Share of the steps or of the time that is used up, whichever is more.  Time counts from the first iteration on."""
+        """The share of the steps or of the time that is used up, the larger of both.  Time counts from the first iteration."""
         steps = self.env_steps / max(self.cfg.total_timesteps, 1)
         if self.cfg.max_minutes is None:
             return steps
@@ -356,31 +385,17 @@ class Trainer:
         return 1.0 if left <= 0 else max(steps, (process_age() - self._began) / left)
 
     def _to_host(self, values: Tensor) -> Tensor:
-        """The iteration's one copy to the host; on a GPU it is only issued here."""
+        """The only copy to the host in an iteration.  On a GPU this does not wait for it."""
         if self.device.type != "cuda":
             return values
         return torch.empty(values.shape, pin_memory=True).copy_(values, non_blocking=True)
 
-    def _now(self) -> Any:
-        """A point in the device's time, for `_milliseconds`."""
-        if self.device.type != "cuda":
-            return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        return event
-
     def _save_config(self) -> None:
         self.run_dir.mkdir(parents=True, exist_ok=True)
         with open(self.run_dir / "config.json", "w", encoding="utf-8") as file:
-            json.dump({**self.config, "versions": {"torch": str(torch.__version__)}}, file, indent=2, default=str)
+            json.dump({**self.config, "versions": versions()}, file, indent=2, default=str)
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    """Whether products of bfloat16 are fast there: on NVIDIA's GPUs since Ampere."""
+    """Whether matrix products in bfloat16 are fast there: on NVIDIA's GPUs since Ampere."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-
-
-def _milliseconds(begin: Any, end: Any) -> float:
-    if isinstance(begin, float):
-        return 1e3 * (end - begin)
-    return begin.elapsed_time(end)

@@ -1,4 +1,4 @@
-"""What the engine asks of a task: thousands of environments stepped as one, everything a tensor on one device."""
+"""The contract between the engine and a task: thousands of environments step together, and all is tensors on one device."""
 
 from __future__ import annotations
 
@@ -10,27 +10,30 @@ from torch import Tensor
 
 
 class Step(NamedTuple):
-    """One control step of all N environments.  Environments whose episode ended are already reset in `obs`."""
+    """One control step of all N environments.  Where an episode ended, `obs` is already that of the next episode."""
 
     obs: Tensor
-    """(N, num_obs), what the policy sees next."""
+    """(N, num_obs), the policy's next view."""
     critic_obs: Tensor
-    """(N, num_critic_obs), what the critic sees next."""
+    """(N, num_critic_obs), the critic's next view."""
     reward: Tensor
     """(N,)"""
     terminated: Tensor
-    """(N,) bool, true ends: nothing follows."""
+    """(N,) bool, the episode is over and nothing follows it."""
     truncated: Tensor
-    """(N,) bool, time limits: the episode would have gone on, so its value is bootstrapped.  Never with `terminated`."""
+    """(N,) bool, a time limit cut the episode off, so the value of what would follow is added.  Never with `terminated`."""
     final_critic_obs: Tensor
-    """(N, num_critic_obs), the critic's view before any reset; equals `critic_obs` where no episode ended."""
+    """(N, num_critic_obs), the critic's view before the reset.  It equals `critic_obs` where no episode ended."""
 
 
 class VecTask:
     """Base of all tasks.
 
-    `step` neither leaves the device, nor changes a shape, nor branches on a value, if `capturable`: then a whole rollout
-    is recorded once as a CUDA graph and replayed.  Tensors returned by `reset` and `step` are valid until the next call.
+    If `capturable`, a whole rollout is recorded once as a CUDA graph and then replayed.  So `step` must stay on the device,
+    must not change a shape, and must not branch on a value.  Tensors from `reset` and `step` are valid until the next call.
+
+    To have the time of the simulation reported by itself, call it inside `with named_range("physics"):`, from
+    `ppo_grasp.device.ranges`.
     """
 
     num_envs: int
@@ -43,30 +46,30 @@ class VecTask:
     metric_names: Tuple[str, ...] = ()
     """Names of the rows of `metric_sums`."""
     metric_sums: Tensor
-    """(len(metric_names), 2) float32: sum and count since the engine last zeroed it; the engine reports sum / count."""
+    """(len(metric_names), 2) float32, sum and count of each metric.  The engine reports sum / count and then zeroes both."""
 
     def reset(self) -> Tuple[Tensor, Tensor]:
-        """Starts every environment anew; returns obs (N, num_obs) and critic_obs (N, num_critic_obs)."""
+        """Starts new episodes everywhere; returns obs (N, num_obs) and critic_obs (N, num_critic_obs)."""
         raise NotImplementedError
 
     def step(self, action: Tensor) -> Step:
-        """Advances every environment by one control step; action (N, num_actions), nominally within [-1, 1]."""
+        """Advances all environments by one control step; action: (N, num_actions), mostly within [-1, 1]."""
         raise NotImplementedError
 
     def compile(self) -> None:
-        """Lets torch.compile fuse what `step` does with tensors; called before the first `reset`, if at all."""
+        """Compiles the tensor code of `step` with torch.compile.  The engine calls it before the first `reset`, or never."""
 
     def capture(self) -> AbstractContextManager:
-        """Entered inside `torch.cuda.graph` around what is recorded, for simulators that must know of it."""
+        """A context that the engine enters inside `torch.cuda.graph`, for simulators that must know that they are recorded."""
         return nullcontext()
 
     def diagnostics(self) -> Dict[str, float]:
-        """Health counters that cost a copy to the host (overflows, diverged worlds); asked for rarely."""
+        """Counters of trouble, such as overflows and diverged worlds.  They cost a copy to the host, so the engine asks rarely."""
         return {}
 
     def state_dict(self) -> Dict[str, Any]:
-        """What must survive a resume besides the simulation itself: curriculum, counters.  Tensors and plain values."""
+        """What a resumed run needs besides the simulation: curriculum, counters.  Tensors and plain values."""
         return {}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
-        """Restores what `state_dict` returned."""
+        """Restores `state_dict`."""

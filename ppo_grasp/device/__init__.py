@@ -1,1 +1,1 @@
-"""What runs on the device: CUDA graphs, Adam on one tensor, precision, NVTX ranges, a policy at work."""
+"""What runs on the device: CUDA graphs, Adam on one tensor, precision, named ranges and their timing, playing a policy."""

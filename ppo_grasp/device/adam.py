@@ -11,14 +11,15 @@ from torch.optim.adam import adam
 BETAS = (0.9, 0.999)
 EPS = 1e-8
 CHUNKS = 36
-"""Tensors that torch's fused Adam takes in one launch.  It gives a thread block to each 65,536 elements of each tensor, so that
-networks of the usual size in their own tensors leave nine tenths of a large GPU idle; all in one, cut so, they do not."""
+"""How many tensors torch's fused Adam takes in one launch.  It gives a thread block to each 65,536 elements of each tensor.
+Networks of the usual size, each parameter in a tensor of its own, leave nine tenths of a large GPU idle.  All parameters in
+one tensor that is cut into this many parts keep it busy."""
 ALIGNMENT = 8
-"""Elements: where tensor cores want a matrix to begin, whatever its type."""
+"""Matrices begin at multiples of this many elements, as tensor cores want it, whatever the type."""
 
 
 class Flat:
-    """A tensor of zeros with views of it, one for each of a list of tensors and in their shapes; between them may be gaps."""
+    """One tensor of zeros, and views of it in the shapes of a list of tensors.  There may be gaps between the views."""
 
     def __init__(self, like: Sequence[Tensor], dtype: torch.dtype = torch.float32) -> None:
         sizes = [x.numel() + -x.numel() % ALIGNMENT for x in like]
@@ -30,8 +31,9 @@ class Flat:
         self.chunks: List[Tensor] = list(self.all.view(CHUNKS, -1).unbind(0))
 
     @torch.no_grad()
-    def take_over(self, params: Sequence[Tensor]) -> None:
-        """Makes parameters views of this tensor, with the values they have: the first of those it was made like, or all."""
+    def hold(self, params: Sequence[Tensor]) -> None:
+        """Moves parameters into this tensor: each keeps its values and becomes a view.  params: all, or the first few, of the
+        list that this was made for."""
         for view, param in zip(self.each, params):
             view.copy_(param)
             param.data = view
@@ -40,14 +42,14 @@ class Flat:
 class Adam:
     """torch's fused Adam through its functional form, on all parameters as one tensor.
 
-    The class torch.optim.Adam would do, but its constructor imports all of torch's compiler, which takes two seconds, and
-    takes gradients and the flag to skip a step by attributes.
+    The class torch.optim.Adam would do the same, but its constructor imports all of torch's compiler, which takes two
+    seconds, and it takes gradients and the flag to skip a step through attributes.
     """
 
     def __init__(self, params: Sequence[Tensor], learning_rate: float) -> None:
         """The parameters, in float32, become views of `params.all`."""
         self.params, self.grads, self._means, self._squares = (Flat(params) for _ in range(4))
-        self.params.take_over(params)
+        self.params.hold(params)
         device = self.params.all.device
         self.learning_rate = torch.tensor(learning_rate, device=device)
         """(), written in place."""
@@ -55,7 +57,7 @@ class Adam:
 
     @torch.no_grad()
     def step(self, scale: Tensor, skip: Tensor) -> None:
-        """One step along `grads / scale`; where skip is true nothing changes, decided on the device.  Both are ()."""
+        """One step along `grads / scale`, or none if skip is true; the device decides.  scale and skip: ()."""
         adam(
             self.params.chunks,
             self.grads.chunks,
@@ -77,13 +79,13 @@ class Adam:
         )
 
     def state_dict(self) -> Dict[str, Any]:
-        """In the form of torch.optim's."""
+        """In the form of torch.optim's state."""
         moments = zip(self._means.each, self._squares.each)
         state = {i: {"step": self._steps[0], "exp_avg": m, "exp_avg_sq": v} for i, (m, v) in enumerate(moments)}
         return {"state": state, "param_groups": [{"lr": self.learning_rate}]}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
-        """Restores `state_dict`, possibly from another kind of device.  Raises KeyError or RuntimeError if it does not fit."""
+        """Restores `state_dict`, also from another kind of device.  Raises KeyError or RuntimeError if it does not fit."""
         with torch.no_grad():
             self.learning_rate.copy_(state["param_groups"][0]["lr"])
             for i, (mean, square) in enumerate(zip(self._means.each, self._squares.each)):

@@ -13,14 +13,14 @@ T = TypeVar("T")
 
 
 class CapturedFunction(Generic[T]):
-    """Calls `function()`; where enabled, the second call captures it as a CUDA graph and later calls replay that.
+    """Calls `function()`.  If enabled, the second call captures it as a CUDA graph, and later calls replay the graph.
 
-    The function must read and write tensors that stay where they are, and never ask the host about a value.  Its first call
-    runs eagerly, so that lazily made things (library handles, optimiser state, loaded kernels) exist before the capture; it
-    is a call like any other, nothing is thrown away.  What it returns is overwritten by the next call.
+    The function must read and write tensors that stay where they are, and must never ask the host about a value.  The first
+    call runs eagerly, so that library handles, optimiser state and loaded kernels exist before the capture.  It is a call
+    like any other: its results count.  The next call overwrites what a call returns.
 
-    Call it with a stream other than the default one current, see `side_stream`.  Random numbers from torch's default
-    generator are fresh in each replay.  If a capture fails, one warning says why and every call runs eagerly.
+    The current stream must not be the default one, see `side_stream`.  Each replay draws new random numbers from torch's
+    default generator.  If a capture fails, one warning says why, and every call runs eagerly.
     """
 
     def __init__(
@@ -85,18 +85,18 @@ class CapturedFunction(Generic[T]):
             generator.graphsafe_set_state(generator.clone_state())
 
 
-class Aside:
-    """A second stream beside the current one; on a CPU what is issued there simply runs first.
+class SecondStream:
+    """A second stream beside the current one, for work that can overlap.  On a CPU everything runs in the order of the code.
 
-    What is issued inside `with aside():` runs after all that was issued before, and may overlap what follows, until `join`.
-    Tensors made there are for use between a `join` and the next `with aside():`.
+    Work inside `with second_stream.fork():` starts after all work that was issued before, and may overlap what follows
+    until `join`.  Use the tensors that it makes only between a `join` and the next `fork`.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
-    def __call__(self) -> ContextManager[object]:
+    def fork(self) -> ContextManager[object]:
         """Makes the second stream current."""
         if self._stream is None:
             return nullcontext()
@@ -104,9 +104,17 @@ class Aside:
         return torch.cuda.stream(self._stream)
 
     def join(self) -> None:
-        """What is issued from now on waits for what was issued aside."""
+        """Makes all work that is issued from now on wait for the work on the second stream."""
         if self._stream is not None:
             torch.cuda.current_stream(self._device).wait_stream(self._stream)
+
+
+class Aside(SecondStream):
+    """The old name of `SecondStream`, until the task has the new one."""
+
+    def __call__(self) -> ContextManager[object]:
+        """`fork`"""
+        return self.fork()
 
 
 @contextmanager
@@ -124,7 +132,7 @@ def side_stream(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _garbage_collection_suspended() -> Iterator[None]:
-    """A finaliser that frees an old graph in the middle of a capture would corrupt it."""
+    """Keeps a finaliser from freeing an old graph in the middle of a capture, which would corrupt the capture."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""A policy at work without learning: the deterministic action, step after step, replayed as a CUDA graph where it can be."""
+"""Plays a policy without learning; each step is replayed as a CUDA graph if the task can be captured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ppo_grasp.vec_task import VecTask
 
 
 class PolicyRunner:
-    """Plays a task with a policy (N, num_obs) -> (N, num_actions) whose parameters may go on changing in place."""
+    """Plays a task with a policy (N, num_obs) -> (N, num_actions), whose parameters may change in place between calls."""
 
     def __init__(self, task: VecTask, policy: Callable[[Tensor], Tensor], graphs: bool = True) -> None:
         self.task, self.policy = task, policy
@@ -27,9 +27,9 @@ class PolicyRunner:
 
     @torch.no_grad()
     def play(self, num_steps: int) -> None:
-        """Resets the task and plays num_steps steps in every environment."""
+        """Resets the task and plays num_steps steps of every environment."""
         on_default = self.task.device.type == "cuda" and torch.cuda.current_stream() == torch.cuda.default_stream()
-        if on_default:  # which cannot be captured
+        if on_default:  # the default stream cannot be captured
             with side_stream(self.task.device):
                 return self._play(num_steps)
         return self._play(num_steps)

@@ -1,20 +1,21 @@
-"""Checkpoints that are safe to read and whole or absent; exports that equal the module."""
+"""Checkpoints are safe to read, and whole or absent."""
 
 from __future__ import annotations
 
 import io
 import pickle
+import subprocess
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 import pytest
 import torch
 
+from ppo_grasp import checkpoint
 from ppo_grasp.actor_critic import ActorCritic, ActorCriticCfg
 from ppo_grasp.checkpoint import (
     CheckpointError,
-    export_onnx,
-    export_torchscript,
     find_last,
     load_checkpoint,
     load_policy,
@@ -132,17 +133,34 @@ def test_find_last_takes_the_newest(tmp_path: Path) -> None:
     assert find_last(tmp_path / "a") == tmp_path / "a" / "checkpoint_last.pt"
 
 
-def test_exports_equal_the_module_on_raw_observations(policy: ActorCritic, tmp_path: Path) -> None:
-    obs = 5.0 + 3.0 * torch.randn(17, 11)
-    obs[0, 0] = 1e4  # far beyond the clip
-    expected = policy(obs).detach()
-    export_torchscript(policy, tmp_path / "policy.ts")
-    torch.testing.assert_close(torch.jit.load(str(tmp_path / "policy.ts"))(obs), expected)
+def test_the_policy_that_ships_is_the_last_by_name(
+    policy: ActorCritic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "SHIPPED", (tmp_path / "of_the_package", tmp_path / "of_the_source"))
+    with pytest.raises(CheckpointError, match="no policy in"):
+        checkpoint.shipped_policy()
+    for folder, name in (("of_the_source", "z"), ("of_the_source", "a")):
+        save_policy(tmp_path / folder / f"{name}.pt", policy)
+    assert checkpoint.shipped_policy() == tmp_path / "of_the_source" / "z.pt"
+    save_policy(tmp_path / "of_the_package" / "b.pt", policy)
+    assert checkpoint.shipped_policy() == tmp_path / "of_the_package" / "b.pt"
 
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnx")
-    export_onnx(policy, tmp_path / "policy.onnx")
-    session = onnxruntime.InferenceSession(str(tmp_path / "policy.onnx"), providers=["CPUExecutionProvider"])
-    (action,) = session.run(["action"], {"obs": obs.numpy()})
-    np.testing.assert_allclose(action, expected.numpy(), atol=1e-5)
-    assert session.run(["action"], {"obs": obs[:1].numpy()})[0].shape == (1, 3)
+
+def test_a_copy_outside_of_a_repository_has_the_packages_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the repository of something else is around it, such as a project with its own virtual environment."""
+    (tmp_path / "lib" / "ppo_grasp").mkdir(parents=True)
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    monkeypatch.setattr(checkpoint, "__file__", str(tmp_path / "lib" / "ppo_grasp" / "checkpoint.py"))
+    for found, expected in (("1.2.3", "1.2.3"), (None, "unknown")):
+
+        def version(_: str, found: Optional[str] = found) -> str:
+            if found is None:
+                raise checkpoint.metadata.PackageNotFoundError
+            return found
+
+        monkeypatch.setattr(checkpoint.metadata, "version", version)
+        checkpoint.program_version.cache_clear()
+        assert checkpoint.program_version() == expected
+    checkpoint.program_version.cache_clear()

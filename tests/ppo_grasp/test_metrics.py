@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Dict
 
@@ -21,6 +22,10 @@ def row(iteration: int, **more: float) -> Dict[str, float]:
         "success_rate": 0.25,
         **more,
     }
+
+
+def without_colours(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
 
 
 def test_tags_group_like_with_like() -> None:
@@ -77,15 +82,27 @@ def test_tensorboard_holds_the_values_and_drops_what_a_resume_repeats(tmp_path: 
 def test_plain_output_names_what_matters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = MetricsLogger(tmp_path, 1000, None, iteration=0, env_steps=0)
     log.stage("compiling ...")
-    log.log(row(1, kl=0.0123, reward=1.5, learning_rate=3e-4, physics_ms=6.0, policy_ms=1.0, update_ms=3.0))
+    log.log(
+        row(
+            1,
+            kl=0.0123,
+            reward=1.5,
+            learning_rate=3e-4,
+            physics_ms=5.0,
+            task_ms=1.0,
+            environment_ms=6.0,
+            policy_ms=1.0,
+            update_ms=3.0,
+        )
+    )
     log.log(row(2))  # too soon for another line
     log.close("done")
     out = capsys.readouterr().out
     first, line, last = out.splitlines()
     assert (first, last) == ("compiling ...", "done")
     for part in (
-        "physics 60 %, policy 10 %, update 30 %",
-        "success 25.0 %",
+        "physics 50 %, task 10 %, policy 10 %, update 30 %",
+        "success 25.0 % in training",
         "reward 1.5",
         "kl 0.0123",
         "lr 3.0e-04",
@@ -108,6 +125,55 @@ def test_panel_in_a_terminal_shows_progress_and_the_tasks_own_metrics(
     log.stage("compiling ...")
     log.log(row(1, drop_rate=0.125, eval_success_rate=0.5, kl=0.01, nonfinite_steps=2.0))
     log.close()
-    out = capsys.readouterr().out
-    for part in ("10.0 %", "drop_rate", "0.125", "25.0 % (evaluated 50.0 %)", "0.0100", "not finite"):
+    out = without_colours(capsys.readouterr().out)
+    for part in (
+        "10.0 %",
+        "drop_rate",
+        "0.125",
+        "25.0 % of episodes in training",
+        "50.0 % of the last evaluation",
+        "0.0100",
+        "not finite",
+    ):
         assert part in out
+
+
+def test_without_the_simulations_time_the_split_names_the_environment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = MetricsLogger(tmp_path, 1000, None, iteration=0, env_steps=0)
+    unknown = {"physics_ms": math.nan, "task_ms": math.nan}
+    log.log(row(1, environment_ms=6.0, policy_ms=1.0, update_ms=3.0, **unknown))
+    log.close()
+    out = capsys.readouterr().out
+    assert "environment 60 %, policy 10 %, update 30 %" in out and "physics" not in out
+
+
+def test_a_row_is_put_into_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def describe(row: Dict[str, float]) -> str:
+        return f"nothing yet at {row['env_steps']:.0f}"
+
+    log = MetricsLogger(tmp_path, 1000, None, iteration=0, env_steps=0, describe=describe)
+    log.log(row(1))
+    log.close()
+    assert capsys.readouterr().out.endswith("| nothing yet at 100\n")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
+def test_the_panel_cuts_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    """Every name and value is whole at every width."""
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": str(width)}.items():
+        monkeypatch.setenv(name, value)
+    names = ("ever_success_rate", "success_rate/cylinder", "reward/palm_near", "episode_return", "touched_rate")
+    log = MetricsLogger(tmp_path, 10**8, 3600.0, iteration=0, env_steps=0)
+    times = {"physics_ms": 5.0, "task_ms": 1.0, "environment_ms": 6.0, "policy_ms": 1.0, "update_ms": 3.0}
+    log.log(row(1, eval_success_rate=0.5, kl=0.0123, **times, **{name: 0.125 for name in names}))
+    log.close()
+    plain = without_colours(capsys.readouterr().out)
+    words = " ".join(plain.split())
+    assert "…" not in words
+    for part in (*names, "0.0123", "25.0 %", "50.0 %", "task 10 %", "0.00 M of 100 M steps", "gone"):
+        assert part in words
+    assert all(len(line) <= width for line in plain.replace("\r", "\n").splitlines())

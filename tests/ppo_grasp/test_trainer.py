@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -12,6 +14,8 @@ from double_integrator import DoubleIntegrator, measured_return, optimal_return,
 from torch import Tensor
 
 from ppo_grasp import ActorCritic, ActorCriticCfg, CheckpointError, PPOCfg, Trainer, TrainerCfg, find_last, load_policy
+from ppo_grasp.device.ranges import named_range
+from ppo_grasp.metrics import TIMES
 from ppo_grasp.vec_task import Step
 
 GAMMA = 0.95
@@ -89,7 +93,7 @@ def test_resume_is_exact(tmp_path: Path) -> None:
         assert all(torch.equal(a[k], b[k]) for k in a)
     assert torch.equal(whole.ppo.learning_rate, resumed.ppo.learning_rate)
 
-    timing = {"wall_s", "steps_per_s", "physics_ms", "policy_ms", "update_ms"}
+    timing = {"wall_s", "steps_per_s", *TIMES}
     expected, got = rows_of(tmp_path / "whole"), rows_of(tmp_path / "parts")
     assert [r["iteration"] for r in got] == list(range(1, N + M + 1))
     for a, b in zip(expected, got):
@@ -130,6 +134,54 @@ def test_run_directory_is_complete(tmp_path: Path) -> None:
     assert [r["env_steps"] for r in rows] == [128, 256, 384]
     assert all(r["steps_per_s"] > 0 and r["update_ms"] > 0 and r["policy_ms"] > 0 for r in rows)
     assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def test_physics_is_timed_apart_from_the_rest_of_the_task(tmp_path: Path) -> None:
+    """16 steps of a task that takes 2 ms in its simulation and 1 ms outside of it."""
+    task = DoubleIntegrator(8, 5)
+    step = task.step
+
+    def slow(action: Tensor) -> Step:
+        with named_range("physics"):
+            time.sleep(2e-3)
+        time.sleep(1e-3)
+        return step(action)
+
+    task.step = slow  # type: ignore[method-assign]
+    Trainer(task, cfg_for(3, 8), tmp_path).run()
+    for row in rows_of(tmp_path):
+        assert row["environment_ms"] == pytest.approx(row["physics_ms"] + row["task_ms"])
+        assert 32 <= row["physics_ms"] < 60, "not the sleep outside"
+        assert row["task_ms"] > 16
+        rollout = row["environment_ms"] + row["policy_ms"]
+        assert 1e3 * 16 * 8 / row["steps_per_s"] == pytest.approx(rollout + row["update_ms"], rel=0.2)
+
+
+def test_physics_that_a_task_does_not_show_has_no_time(tmp_path: Path) -> None:
+    Trainer(DoubleIntegrator(8, 5), cfg_for(2, 8), tmp_path).run()
+    for row in rows_of(tmp_path):
+        assert row["physics_ms"] is None and row["task_ms"] is None and row["environment_ms"] > 0
+
+
+def test_profile_without_cuda_says_that_it_does_nothing(tmp_path: Path) -> None:
+    cfg = cfg_for(1, 8)
+    cfg.profile = True
+    with pytest.warns(UserWarning, match="--profile marks ranges on NVIDIA GPUs only"):
+        Trainer(DoubleIntegrator(8, 5), cfg, tmp_path)
+
+
+def test_the_versions_of_a_run_are_kept(tmp_path: Path) -> None:
+    """The git revision, as git tells it, in config.json and in the checkpoint."""
+    Trainer(DoubleIntegrator(8, 5), cfg_for(1, 8), tmp_path).run()
+    told = json.loads((tmp_path / "config.json").read_text())["versions"]
+    assert told["torch"] == torch.__version__
+    assert load_policy(tmp_path / "checkpoint_last.pt")[1]["versions"] == told
+    root = Path(__file__).resolve().parents[2]
+    if (root / ".git").exists():
+        head = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        assert told["program"].replace("-changed", "") == head.stdout.strip()
+    else:
+        assert told["program"]
 
 
 def test_metrics_are_sums_over_counts_since_the_last_iteration(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from double_integrator import DoubleIntegrator, measured_return, optimal_return
 from torch import Tensor
 
 from ppo_grasp import ActorCritic, ActorCriticCfg, PPOCfg, Trainer, TrainerCfg
-from ppo_grasp.device.graphs import Aside, CapturedFunction, side_stream
+from ppo_grasp.device.graphs import SecondStream, CapturedFunction, side_stream
 from ppo_grasp.device.precision import tf32
 from ppo_grasp.ppo import PPO
 from ppo_grasp.rollout import RolloutBuffer
@@ -80,20 +80,20 @@ def test_what_cannot_be_captured_runs_eagerly_with_one_warning() -> None:
 
 
 @needs_cuda
-def test_what_is_done_aside_is_done_between_what_comes_before_and_the_join() -> None:
+def test_work_on_the_second_stream_is_done_between_what_comes_before_and_the_join() -> None:
     """Long work on either side, so that a missing wait would show."""
-    size, aside = 1 << 22, Aside(CUDA)
+    size, second = 1 << 22, SecondStream(CUDA)
     x, seen = torch.zeros(size, device=CUDA), torch.zeros(size, device=CUDA)
 
     def steps() -> None:
         for _ in range(3):
             for _ in range(20):
                 x.add_(1.0)
-            with aside():
+            with second.fork():
                 copy = x.clone()
                 for _ in range(20):
                     copy.mul_(2.0).div_(2.0)
-            aside.join()
+            second.join()
             seen.copy_(copy)
 
     with side_stream(CUDA):

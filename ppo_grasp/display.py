@@ -1,0 +1,186 @@
+"""A run's numbers in the terminal: a live panel, or a line every ten seconds where the output is no terminal."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+Row = Dict[str, float]
+Describe = Callable[[Row], str]
+"""Puts a row into a sentence for whoever watches; empty if there is nothing to say."""
+
+_PLAIN_INTERVAL_S = 10.0
+_PARTS = ("physics", "task", "environment", "policy", "update")
+
+
+class Display:
+    """Shows rows, each with what was last evaluated and counted."""
+
+    def __init__(
+        self,
+        total_steps: int,
+        max_seconds: Optional[float],
+        age: Callable[[], float],
+        describe: Optional[Describe] = None,
+    ) -> None:
+        """max_seconds: when the run ends, in seconds of `age`."""
+        self._console = Console()
+        self._total_steps, self._max_seconds, self._age = total_steps, max_seconds, age
+        self._describe = describe or (lambda row: "")
+        self._rate = 0.0
+        self._last_print = -math.inf
+        self._last_eval: Row = {}
+        self._health: Row = {}
+        self._live: Optional[Live] = None
+        if self._console.is_terminal:
+            self._live = Live(Text("starting ..."), console=self._console, refresh_per_second=4)
+            self._live.start()
+
+    def stage(self, message: str) -> None:
+        """Says what is happening while there are no numbers yet."""
+        if self._live is None:
+            print(message, flush=True)
+        else:
+            self._live.update(Text(message, style="bold cyan"))
+
+    def show(self, row: Row, own: Row) -> None:
+        """own: the part of the row that the task measured."""
+        self._last_eval.update({k: v for k, v in row.items() if k.startswith("eval_")})
+        self._health.update({k: v for k, v in row.items() if k.startswith("diagnostics_")})
+        rate = row.get("steps_per_s", 0.0)
+        self._rate = rate if self._rate == 0.0 else 0.9 * self._rate + 0.1 * rate
+        if self._live is not None:
+            self._live.update(self._panel(row, own))
+        elif time.monotonic() - self._last_print > _PLAIN_INTERVAL_S or "eval_success_rate" in row:
+            self._last_print = time.monotonic()
+            print(self._line(row), flush=True)
+
+    def close(self, message: str) -> None:
+        """Ends the display and leaves `message`."""
+        if self._live is not None:
+            self._live.stop()
+        if message:
+            print(message, flush=True)
+
+    def _progress(self, row: Row) -> Tuple[float, float]:
+        """The share that is done, and the seconds left, by the limit that comes first."""
+        done = row["env_steps"] / self._total_steps
+        left = (self._total_steps - row["env_steps"]) / self._rate if self._rate > 0 else math.inf
+        if self._max_seconds is not None:
+            age = self._age()
+            done = max(done, age / self._max_seconds)
+            left = min(left, self._max_seconds - age)
+        return min(done, 1.0), max(left, 0.0)
+
+    def _success(self, row: Row) -> List[str]:
+        """The success of training episodes, and that of the last evaluation if there was one, each with its name."""
+        texts = [f"{_percent(row.get('success_rate'))} in training"]
+        if "eval_success_rate" in self._last_eval:
+            texts.append(f"{_percent(self._last_eval['eval_success_rate'])} in evaluation")
+        return texts
+
+    def _troubles(self) -> str:
+        """Counts of the last diagnostics that should be 0 and are not; empty if all are."""
+        return ", ".join(f"{k[len('diagnostics_') :]} {v:.0f}" for k, v in self._health.items() if v)
+
+    def _line(self, row: Row) -> str:
+        _, left = self._progress(row)
+        parts = [
+            f"{row['env_steps'] / 1e6:.2f} M of {self._total_steps / 1e6:g} M steps",
+            f"{self._rate / 1e3:.1f} k/s, {_split(row)}",
+            f"success {', '.join(self._success(row))}",
+            f"reward {row.get('reward', math.nan):.3g}",
+            f"kl {row.get('kl', math.nan):.4f}",
+            f"lr {row.get('learning_rate', math.nan):.1e}",
+            f"left {_duration(left)}",
+            self._troubles(),
+            self._describe(row),
+        ]
+        return " | ".join(part for part in parts if part)
+
+    def _panel(self, row: Row, own: Row) -> Group:
+        done, left = self._progress(row)
+        width = self._console.width
+        head = [
+            f"{100 * done:.1f} %",
+            f"{row['env_steps'] / 1e6:.2f} M of {self._total_steps / 1e6:g} M steps",
+            f"{_duration(row['wall_s'])} gone, {_duration(left)} left",
+        ]
+        bar = Table.grid(padding=(0, 2))
+        blocks: List[RenderableType] = [bar]
+        if width >= 42 + sum(len(part) + 2 for part in head):
+            bar.add_row(ProgressBar(total=1.0, completed=done, width=40), *head)
+        else:
+            bar.add_row(ProgressBar(total=1.0, completed=done, width=min(40, width - 2)))
+            blocks.append(Text(", ".join(head)))
+
+        body = Table.grid(padding=(0, 2))
+        body.add_column(no_wrap=True)
+        body.add_column()
+        body.add_row("[bold]steps/s", f"{self._rate / 1e3:.1f} k; {_split(row)}")
+        names = ("of episodes in training, whose actions are noisy", "of the last evaluation's, without noise")
+        for text, name in zip(self._success(row), names):
+            share = text.split(" in ")[0]
+            body.add_row("[bold green]success", f"[bold green]{share}[/] {name}")
+        body.add_row("[bold]reward", f"{row.get('reward', math.nan):.4g} per step")
+        rate = f"learning rate {row.get('learning_rate', math.nan):.2e}"
+        body.add_row("[bold]KL", f"{row.get('kl', math.nan):.4f}, {rate}")
+        losses = f"policy {row.get('policy_loss', math.nan):.4f}, value {row.get('value_loss', math.nan):.4f}"
+        body.add_row("[bold]losses", losses)
+        if row.get("nonfinite_steps", 0.0):
+            body.add_row("[bold red]skipped", f"{row['nonfinite_steps']:.0f} gradient steps that were not finite")
+        if self._troubles():
+            body.add_row("[bold yellow]diagnostics", f"[yellow]{self._troubles()}[/] since the checkpoint before")
+        blocks.append(body)
+        sentence = self._describe(row)
+        if sentence:
+            blocks.append(Text(sentence, style="cyan"))
+        return Group(*blocks, _columns(own, width))
+
+
+def _columns(values: Row, width: int) -> Table:
+    """Names and values side by side, in as many columns as fit without cutting a name."""
+    cells = [(name, f"{value:.4g}") for name, value in values.items()]
+    longest = max((len(name) + len(value) for name, value in cells), default=0) + 4
+    count = max(1, min(3, width // longest)) if cells else 1
+    table = Table.grid(padding=(0, 2))
+    for _ in range(2 * count):
+        table.add_column(no_wrap=True, overflow="fold")
+    for i in range(0, len(cells), count):
+        row: List[Any] = []
+        for name, value in cells[i : i + count]:
+            row += [f"[dim]{name}", value]
+        table.add_row(*row)
+    return table
+
+
+def _split(row: Row) -> str:
+    """How the iteration's time is shared; the environment as a whole where the simulation was not timed."""
+    parts = {name: row.get(f"{name}_ms", math.nan) for name in _PARTS}
+    if math.isfinite(parts["physics"]):
+        del parts["environment"]
+    else:
+        del parts["physics"], parts["task"]
+    total = sum(parts.values())
+    if not math.isfinite(total) or total <= 0:
+        return "split not measured yet"
+    return ", ".join(f"{name} {100 * ms / total:.0f} %" for name, ms in parts.items())
+
+
+def _percent(share: Optional[float]) -> str:
+    return "-" if share is None or not math.isfinite(share) else f"{100 * share:.1f} %"
+
+
+def _duration(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        return "?"
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
