@@ -22,8 +22,9 @@ FORMAT = "ppo_grasp"
 FORMAT_VERSION = 1
 LAST = "checkpoint_last.pt"
 BEST = "checkpoint_best.pt"
-SHIPPED = (Path(__file__).parent / "checkpoints", Path(__file__).resolve().parents[1] / "checkpoints")
-"""Where the policies that ship are: in an installed package, and in a source tree."""
+_ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = (_ROOT / "tasks" / "checkpoints", _ROOT / "checkpoints")
+"""Where the policies that ship are: in what a wheel installs, and in a source tree."""
 
 
 class CheckpointError(ValueError):

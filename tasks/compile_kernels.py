@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tasks.commands.arguments import run
 from tasks.commands.compile_kernels import Args, main
+from tasks.commands.errors import run
+from tasks.commands.options import parse
 
 if __name__ == "__main__":
-    run(main, Args)
+    run(lambda: main(parse(Args)))

@@ -12,9 +12,9 @@ from typing import Any, Callable, Sequence, Tuple
 import pytest
 import torch
 
-from tasks.commands import arguments as command_line
-from tasks.commands.arguments import sentence
-from tasks.viewing import rendering
+from ppo_grasp import checkpoint
+from tasks.commands.errors import sentence, suggestion
+from tasks.viewing import renderer, window
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ("train.py", "evaluate_policy.py", "play.py")
@@ -86,6 +86,10 @@ def test_wrong_options_of_all_commands(
         (["--ppo.minibatch-size", 0], ["--ppo.minibatch-size 0"]),
         (["--network.actor-hidden", 0], ["--network.actor-hidden 0"]),
         (["--network.num-obs", 3], ["unknown option --network.num-obs"]),
+        (["--lr", 3], ["unknown option --lr: did you mean --ppo.learning-rate?"]),
+        (["--isaac-gym.substeps", 3], ["--isaac-gym.substeps: is an option of --sim isaac_gym", "this is mujoco"]),
+        (["--isaac_gym.substeps=3"], ["--isaac_gym.substeps: is an option of --sim isaac_gym", "--physics."]),
+        (["--sim", "isaac_gym", "--physics.substeps", 3], ["--sim isaac_gym"]),
         (["--physics.timestep", 0], ["--physics.timestep 0"]),
         (["--hold-time", 0], ["--hold-time 0"]),
         (["--eval-objects", "nothing"], ["--eval-objects nothing: choose from"]),
@@ -188,7 +192,7 @@ def test_a_window_that_does_not_open(run: Run, policy: Path, monkeypatch: pytest
     import glfw
 
     monkeypatch.setattr(glfw, "init", lambda: False)
-    monkeypatch.setattr(rendering, "has_display", lambda: True)
+    monkeypatch.setattr(window, "has_display", lambda: True)
     assert_refused(run("play.py", "--checkpoint", policy), "no window can be opened", "--video")
 
 
@@ -197,7 +201,7 @@ def test_nothing_to_draw_with(run: Run, policy: Path, monkeypatch: pytest.Monkey
         raise ImportError(f"there is no {name}")
 
     monkeypatch.delenv("MUJOCO_GL", raising=False)
-    monkeypatch.setattr(rendering.importlib, "import_module", no_library)
+    monkeypatch.setattr(renderer.importlib, "import_module", no_library)
     assert_refused(
         run("play.py", "--checkpoint", policy, "--video", "a.gif"), "cannot draw here: install", "mujoco.egl"
     )
@@ -211,7 +215,7 @@ def test_a_place_without_permission(run: Run, policy: Path, tmp_path: Path) -> N
 
 
 def test_without_a_shipped_policy(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command_line, "CHECKPOINTS", tmp_path / "checkpoints")
+    monkeypatch.setattr(checkpoint, "SHIPPED", (tmp_path / "checkpoints",))
     for command in ("evaluate_policy.py", "play.py"):
         assert_refused(run(command), "--checkpoint")
 
@@ -230,6 +234,24 @@ def test_without_a_shipped_policy(run: Run, tmp_path: Path, monkeypatch: pytest.
 )
 def test_sentence(text: str, expected: str) -> None:
     assert sentence(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("--lr", "--ppo.learning-rate"),
+        ("--learning-rate", "--ppo.learning-rate"),
+        ("--num-env", "--num-envs"),
+        ("--num_epoch=3", "--ppo.num-epochs"),
+        ("--ppo.gama", "--ppo.gamma"),
+        ("--frobnicate", ""),
+        ("--x", ""),
+    ],
+)
+def test_suggestion(word: str, expected: str) -> None:
+    """The option that is meant, or none: never one that only looks a little alike."""
+    options = ("--num-envs", "--objects", "--ppo.learning-rate", "--ppo.gamma", "--ppo.num-epochs", "--physics.solref")
+    assert suggestion(word, options) == expected
 
 
 @pytest.mark.parametrize(("command", "words"), [("train.py", ["--sim", "warp"]), ("play.py", ["--checkpoint", "gone"])])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import re
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -11,18 +14,32 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
 import imageio.v2 as imageio
+import mujoco
 import numpy as np
 import pytest
 import torch
 import trimesh
+import tyro
 
-from ppo_grasp import load_policy
-from tasks.commands import arguments as command_line
-from tasks.commands.arguments import INTERRUPTED, checkpoint_path
+from ppo_grasp import checkpoint, load_policy
+from tasks.commands import loading
+from tasks.commands.errors import INTERRUPTED
+from tasks.commands.help import listed
+from tasks.commands.loading import checkpoint_path
+from tasks.commands.presets import TrainArgs, defaults
+from tasks.evaluation.measure import Evaluation
 from tasks.grasp.config import GraspCfg
+from tasks.grasp.environment import GraspTask
+from tasks.hands import get_hand
+from tasks.objects import load_objects
 from tasks.simulators.mujoco.scene import PhysicsCfg
-from tasks.viewing import rendering
-from tasks.viewing.rendering import RenderingError, WorldRenderer
+from tasks.simulators.mujoco.simulator import MujocoSimulator
+from tasks.viewing import renderer as renderer_module
+from tasks.viewing import window
+from tasks.viewing.errors import RenderingError
+from tasks.viewing.renderer import WorldRenderer
+from tasks.viewing.watching import WatchedSimulator
+from tasks.viewing.window import copy_world, furnished_model
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_GPU = not torch.cuda.is_available()
@@ -192,12 +209,9 @@ def test_physics_of_a_training(run: Run, tiny: Tuple[object, ...], tmp_path: Pat
     assert found["timestep"] == 1 / 60
 
 
-def test_reward_and_starts_go_with_the_simulator_and_the_preset(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["train.py"])  # read when it is imported
-    import train
-
+def test_reward_and_starts_go_with_the_simulator_and_the_preset() -> None:
     def found(*words: str) -> Tuple[str, float]:
-        task = train.defaults(words).task
+        task = defaults(words).task
         return task.reward, task.start.pregrasp_fraction
 
     assert found("--sim", "mujoco") == ("level", 0.8)
@@ -301,7 +315,7 @@ def test_triton_loads_after_a_picture() -> None:
     """It and a software renderer bring an LLVM each; the second one to be loaded may crash, and with it the process."""
     words = """
 import mujoco
-from tasks.viewing.rendering import WorldRenderer
+from tasks.viewing.renderer import WorldRenderer
 WorldRenderer(mujoco.MjModel.from_xml_string("<mujoco/>"))
 import triton
 """
@@ -314,7 +328,69 @@ def test_failures_are_drawn(run: Run, policy: Path, tmp_path: Path) -> None:
         "evaluate_policy.py", "--checkpoint", policy, "--num-episodes", 3, "--sim", "mujoco", "--failures", "f.png"
     )
     assert done.status == 0, done.err
-    assert imageio.imread(str(tmp_path / "f.png")).shape == (3 * 262, 4 * 320, 3)  # 3 objects, each tried four times
+    assert "3 of 3 failed episodes" in done.out and "held" not in done.out.splitlines()[-1]
+    assert imageio.imread(str(tmp_path / "f.png")).shape == (262, 3 * 320, 3)  # a row of three
+
+
+@draws
+def test_the_failed_episodes_themselves_are_drawn(
+    run: Run, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pictures begin where failed episodes began: the same objects, places, turns and friction, two rounds of them."""
+    began: List[Any] = []
+    reset = MujocoSimulator.reset
+
+    def noted(simulator: MujocoSimulator, mask: torch.Tensor, start: Any) -> None:
+        if mask.all():
+            began.append(start)
+        reset(simulator, mask, start)
+
+    def judged(self: Evaluation) -> None:
+        self.episodes.held.copy_(torch.arange(10) % 4 != 1)  # 1, 5 and 9 failed
+
+    monkeypatch.setattr(MujocoSimulator, "reset", noted)
+    monkeypatch.setattr(Evaluation, "__post_init__", judged, raising=False)
+    words = ("--num-episodes", 10, "--num-envs", 5, "--sim", "mujoco", "--failures", "f.png")
+    done = run("evaluate_policy.py", "--checkpoint", policy, *words)
+    assert done.status == 0, done.err
+    assert "3 of 3 failed episodes" in done.out
+    first, second, again = began
+    for name in ("joint_pos", "object_pos", "object_quat", "friction", "mass_scale"):
+        of_all = torch.cat([getattr(first, name), getattr(second, name)])
+        assert torch.equal(getattr(again, name), of_all[[1, 5, 9]]), name
+
+
+def test_nothing_is_drawn_where_all_is_held(
+    run: Run, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Evaluation, "__post_init__", lambda self: self.episodes.held.fill_(True), raising=False)
+    words = ("--num-episodes", 2, "--sim", "mujoco", "--failures", "f.png")
+    done = run("evaluate_policy.py", "--checkpoint", policy, *words)
+    assert done.status == 0 and "no failures to draw" in done.out
+    assert not (tmp_path / "f.png").exists()
+
+
+@draws
+def test_the_window_looks_like_the_videos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model that the window draws by itself gives the picture that a video has of the same world."""
+    hand, objects = get_hand("shadow"), load_objects("primitives", count=4)
+    simulator = WatchedSimulator(hand, objects, 1)
+    task = GraspTask(simulator, hand, objects, GraspCfg(), evaluation=True)
+    task.reset()
+    task.reset()  # another object than the scene was built with
+    model, data = simulator.model_and_data(0)
+    renderer = WorldRenderer(model, (320, 240))
+    video = renderer.draw(model, data).astype(int)
+    renderer.close()
+    shown = furnished_model(hand, objects)
+    shown_data = mujoco.MjData(shown)
+    copy_world(model, data, shown, shown_data)
+    renderer = WorldRenderer(shown, (320, 240))
+    monkeypatch.setattr(renderer_module, "decorate", lambda scene, model: None)  # the viewer adds nothing either
+    seen = renderer.draw(shown, shown_data).astype(int)
+    renderer.close()
+    assert video.mean() > 100, "nearly black"
+    assert np.abs(seen - video).mean() < 3 and (np.abs(seen - video).max(-1) > 40).mean() < 0.02
 
 
 def test_play_opens_a_window(run: Run, policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,7 +425,7 @@ def test_play_opens_a_window(run: Run, policy: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(glfw, "init", lambda: True)
     monkeypatch.setattr(mujoco.viewer, "launch_passive", Viewer)
-    monkeypatch.setattr(rendering, "has_display", lambda: True)
+    monkeypatch.setattr(window, "has_display", lambda: True)
     done = run("play.py", "--checkpoint", policy, "--speed", 100)
     assert done.status == 0, done.err
     assert len(shown) == EPISODE_STEPS + 6
@@ -369,12 +445,32 @@ def test_help(run: Run, command: str) -> None:
     assert "num-obs" not in done.out, "shows what the task decides"
 
 
+def test_help_comes_in_pages(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of what people use; --help-all has every option that the parser knows, each with a text."""
+    monkeypatch.setenv("COLUMNS", "200")
+    page, everything = run("train.py", "--help"), run("train.py", "--help-all")
+    assert (page.status, everything.status) == (0, 0)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        tyro.cli(TrainArgs, default=defaults([]), config=(tyro.conf.AvoidSubcommands,), args=["--help"])
+    pattern = r"(?m)^[ │]*(--[a-z][a-z.-]*)"
+    known = set(re.findall(pattern, said.getvalue())) - {"--help"}
+    switched = {name.replace("[no-]", "") for name in re.findall(r"(?m)^(--[a-z.\[\]-]*)", everything.out)}
+    assert known and switched == known
+    shown = [name.replace("[no-]", "") for name in re.findall(r"(?m)^(--[a-z.\[\]-]*)", page.out)]
+    assert 20 <= len(shown) - 1 <= 30 and set(shown) - {"--help-all"} < known
+    assert f"--help-all shows all {len(known)} options" in page.out
+    assert page.out.count("\n") < 50
+    without = [option.name for option in listed(TrainArgs, TrainArgs()) if not option.help]
+    assert not [name for name in without if not name.startswith("--isaac-gym.")]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_ctrl_c_is_quiet(run: Run, policy: Path, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command_line, "load_objects", interrupted)
+    monkeypatch.setattr(loading, "load_objects", interrupted)
     done = run(command, *(() if command == "train.py" else ("--checkpoint", policy)))
     assert done.status == INTERRUPTED
     assert done.err == ""
@@ -408,7 +504,7 @@ def test_a_skipped_mesh_is_named(run: Run, policy: Path, tmp_path: Path) -> None
 def test_the_newest_shipped_policy_is_the_default(
     policy_maker: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command_line, "CHECKPOINTS", tmp_path)
+    monkeypatch.setattr(checkpoint, "SHIPPED", (tmp_path,))
     for name in ("a", "c", "b"):
         policy_maker(tmp_path / f"{name}.pt")
     assert checkpoint_path(None) == tmp_path / "c.pt"

@@ -24,7 +24,7 @@ def test_a_wheel_has_the_policy_that_ships_and_all_data(tmp_path: Path) -> None:
     for data in (*(ROOT / "tasks").rglob("*.xml"), *ROOT.glob("*/py.typed"), *ROOT.glob("ppo_grasp/**/*.py")):
         assert (wheel / data.relative_to(ROOT)).read_bytes() == data.read_bytes()
 
-    ask = "from tasks.commands.arguments import checkpoint_path; print(checkpoint_path(None))"
+    ask = "from tasks.commands.loading import checkpoint_path; print(checkpoint_path(None))"
     environment = {**os.environ, "PYTHONPATH": str(wheel)}
     done = subprocess.run(
         [sys.executable, "-c", ask], cwd=str(empty), env=environment, check=True, stdout=subprocess.PIPE, text=True

@@ -109,14 +109,6 @@ class SecondStream:
             torch.cuda.current_stream(self._device).wait_stream(self._stream)
 
 
-class Aside(SecondStream):
-    """The old name of `SecondStream`, until the task has the new one."""
-
-    def __call__(self) -> ContextManager[object]:
-        """`fork`"""
-        return self.fork()
-
-
 @contextmanager
 def side_stream(device: torch.device) -> Iterator[None]:
     """Makes a new stream current on a CUDA device, since the default stream cannot be captured; does nothing elsewhere."""

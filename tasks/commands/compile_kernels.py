@@ -9,7 +9,8 @@ from typing import Optional, Sequence, Tuple, Union
 
 import torch
 
-from tasks.commands.arguments import check_numbers, check_writable, load_set, progress_bar
+from tasks.commands.loading import load_set, progress_bar
+from tasks.commands.options import check_numbers, check_writable
 from tasks.hands import get_hand
 from tasks.objects import ObjectSet
 from tasks.simulators.mujoco.scene import PhysicsCfg

@@ -1,4 +1,4 @@
-"""Honest measurement: deterministic episodes from the evaluation start, counted once each, with intervals."""
+"""Measures a policy: deterministic episodes from the evaluation start, each counted once, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from dataclasses import dataclass, fields
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
+from torch import Tensor
 
 from tasks.grasp.environment import GraspTask
 from tasks.grasp.episodes import EpisodeRecord
+from tasks.simulators.contract import Start
 
 LIFTED = 0.03
-"""m of rise that make a grasp a lift."""
+"""m, an object that has risen by this was lifted."""
 
 
 def wilson(successes: int, trials: int, z: float = 1.96) -> Tuple[float, float]:
@@ -26,17 +28,31 @@ def wilson(successes: int, trials: int, z: float = 1.96) -> Tuple[float, float]:
 
 @dataclass
 class Evaluation:
-    """Episodes and what became of them, (E,) each on the CPU."""
+    """E episodes and how they went, (E,) tensors on the CPU."""
 
     episodes: EpisodeRecord
     object_names: Tuple[str, ...]
+    starts: Optional[Start] = None
+    """Where the episodes began, (E,) rows on the CPU, if that was kept."""
 
     @property
     def num_episodes(self) -> int:
         return len(self.episodes.held)
 
+    def failed(self, most: int) -> Tensor:
+        """Numbers of at most so many episodes that failed, (F,): those of the objects that failed most often come first."""
+        failed = (~self.episodes.held).nonzero()[:, 0]
+        rates = {name: row["success_rate"] for name, row in self.per_object().items()}
+        rate = torch.tensor([rates[self.object_names[i]] for i in self.episodes.object_id[failed].tolist()])
+        return failed[rate.argsort(stable=True)][:most]
+
+    def starts_of(self, episodes: Tensor) -> Start:
+        """Where the episodes of these numbers began."""
+        assert self.starts is not None
+        return Start(**{f.name: getattr(self.starts, f.name)[episodes] for f in fields(Start)})
+
     def failures(self) -> Dict[str, int]:
-        """How many episodes failed, by how far they came; each in the first class that fits."""
+        """How many episodes failed, by how far they came.  Each counts in the first class that fits."""
         e, left = self.episodes, ~self.episodes.held
         classes = {
             "off_table": e.dropped,
@@ -95,6 +111,7 @@ def evaluate(
     progress: called with episodes done, episodes wanted and the success rate so far.
     """
     rounds: List[EpisodeRecord] = []
+    starts: List[Start] = []
     done = wins = 0
     while done < num_episodes:
         run_episode()
@@ -104,9 +121,13 @@ def evaluate(
                 **{f.name: getattr(task.episodes.record, f.name)[:keep].clone().cpu() for f in fields(EpisodeRecord)}
             )
         )
+        if task.first_start is not None:
+            starts.append(Start(**{f.name: getattr(task.first_start, f.name)[:keep].cpu() for f in fields(Start)}))
         done += keep
         wins += int(rounds[-1].held.sum())
         if progress is not None:
             progress(done, num_episodes, wins / done)
     joined = {f.name: torch.cat([getattr(r, f.name) for r in rounds]) for f in fields(EpisodeRecord)}
-    return Evaluation(EpisodeRecord(**joined), tuple(o.name for o in task.objects.objects))
+    names = tuple(o.name for o in task.objects.objects)
+    began = {f.name: torch.cat([getattr(s, f.name) for s in starts]) for f in fields(Start)} if starts else None
+    return Evaluation(EpisodeRecord(**joined), names, None if began is None else Start(**began))

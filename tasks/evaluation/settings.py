@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Dict, Literal, Mapping, Optional, Type, TypeVar, Union, get_type_hints
 
 from tasks.grasp.config import GraspCfg
 from tasks.grasp.observations import observation_sizes
 from tasks.hands import get_hand
+from tasks.simulators import registry
 from tasks.simulators.mujoco.scene import PhysicsCfg
 
 Cfg = TypeVar("Cfg")
@@ -21,7 +22,7 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """What play and evaluation take over from training."""
+    """What playing and measuring a policy must know of its training."""
 
     grasp: GraspCfg = GraspCfg()  # noqa: RUF009 frozen
     physics: PhysicsCfg = PhysicsCfg()  # noqa: RUF009 frozen
@@ -29,9 +30,20 @@ class TrainingSettings:
     objects: str = "mixed"
     object_count: Optional[int] = None
     object_scale: float = 1.0
+    simulators: Dict[str, Any] = field(default_factory=dict)
+    """Settings of simulators that do not share `physics`, by `SimulatorEntry.settings_field`."""
+
+    def of_simulator(self, entry: registry.SimulatorEntry, physics: MeasuredIn) -> Any:
+        """The settings to measure the policy with on a simulator; None for the simulator's defaults.  Raises SettingsError."""
+        if entry.settings_type() is PhysicsCfg:
+            return self.measured_in(physics)
+        return self.simulators.get(entry.settings_field)
 
     def measured_in(self, physics: MeasuredIn) -> PhysicsCfg:
-        """What a policy is played in, at its own control rate.  Raises SettingsError where fine steps do not make that up."""
+        """MuJoCo's settings to play a policy with, at the policy's control rate.
+
+        fine: in steps of 1/240 s; raises SettingsError if the control step is not made of whole ones.  trained: as in training.
+        """
         if physics == "trained":
             return self.physics
         try:
@@ -41,20 +53,31 @@ class TrainingSettings:
 
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any]) -> TrainingSettings:
-        """meta: of `load_policy`; what it does not tell has its default.  Raises SettingsError on what is not known here."""
+        """meta: from `load_policy`; what it does not tell has its default.  Raises SettingsError for an unknown setting."""
         config = meta.get("config", meta)
         values = config.get("task", config) if isinstance(config, dict) else None
         if not isinstance(values, dict):
             raise SettingsError("its settings cannot be read")
-        known = {f.name for f in fields(cls)}
-        return rebuild(cls, {key: value for key, value in values.items() if key in known}, "settings")
+        known = {f.name for f in fields(cls)} - {"simulators"}
+        settings = rebuild(cls, {key: value for key, value in values.items() if key in known}, "settings")
+        for entry in registry.SIMULATORS:
+            name = entry.settings_field
+            if name in values and name not in known:
+                settings.simulators[name] = rebuild(entry.settings_type(), values[name], f"settings.{name}")
+        return settings
 
 
-def trained_with(meta: Mapping[str, Any], path: Path, num_obs: int, num_actions: int) -> TrainingSettings:
-    """The settings of a loaded policy.  Raises SettingsError if they, or the sizes, are not those of a grasping policy."""
+def trained_with(
+    meta: Mapping[str, Any], path: Path, num_obs: int, num_actions: int, hand_name: Optional[str] = None
+) -> TrainingSettings:
+    """The settings of a loaded policy.
+
+    hand_name: the hand that it is to move, if not the one that it was trained with.  Raises SettingsError if the settings
+    cannot be read, and if the policy's sizes are not those of the hand.
+    """
     try:
         settings = TrainingSettings.from_meta(meta)
-        hand = get_hand(settings.hand)
+        hand = get_hand(hand_name or settings.hand)
     except ValueError as error:
         raise SettingsError(f"{path}: {error}") from error
     sizes = observation_sizes(hand)[0], hand.num_drives
@@ -97,6 +120,8 @@ def _checked(kind: Any, value: Any, name: str) -> Any:
         fits = isinstance(value, dict)
         if fits:
             return {_checked(inner[0], k, name): _checked(inner[1], v, f"{name}.{k}") for k, v in value.items()}
+    elif origin is Union and Path in inner and isinstance(value, str):
+        return Path(value)
     elif origin is Union:
         fits = value is None or (any(k in (int, float) for k in inner) and isinstance(value, (int, float)))
     elif kind is float:

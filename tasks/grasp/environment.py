@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 from torch import Tensor
 
-from ppo_grasp.device.graphs import Aside
+from ppo_grasp.device.graphs import SecondStream
 from ppo_grasp.device.ranges import named_range
 from ppo_grasp.vec_task import Step, VecTask
 from tasks.grasp.actions import DriveTargets
@@ -69,7 +69,9 @@ class GraspTask(VecTask):
         self._mass_and_size = torch.cat([self.library.mass[:, None], self.library.half_extents], dim=-1)
         self._hidden = Layout(ACTOR, hand).columns(cfg.hidden_inputs).to(device)
         self._zero = torch.zeros((), device=device)
-        self._aside = Aside(device)
+        self._second_stream = SecondStream(device)
+        self.first_start: Optional[Start] = None
+        """In evaluation: where the episodes that count began, since the last `reset`."""
 
     def reward_weights(self) -> Dict[str, Dict[str, float]]:
         """Each term's weight at the start of training and after its phase, by name."""
@@ -85,6 +87,7 @@ class GraspTask(VecTask):
         self.simulator.reset(everywhere, start)
         seen = self._begin(everywhere, start)
         if self.evaluation:
+            self.first_start = start
             self._turn += self.num_envs
         else:
             self.episodes.time.copy_(torch.randint_like(self.episodes.time, self.cfg.episode_steps))
@@ -93,15 +96,15 @@ class GraspTask(VecTask):
     def step(self, action: Tensor) -> Step:
         """See `VecTask.step`."""
         action = action.clamp(-1, 1)
+        self._move_targets(action)
         with named_range("physics"):
-            self._move_targets(action)
             self.simulator.step(self.targets.position)
         with named_range("reward"):
             object_id = self._next_objects()  # chosen by what was known of objects before this step
-            with self._aside():
+            with self._second_stream.fork():
                 start = self._draw_start(object_id)
             reward, terminated, truncated, final_critic_obs = self._judge(action)
-            self._aside.join()
+            self._second_stream.join()
         with named_range("reset"):
             ended = terminated | truncated
             self.simulator.reset(ended, start)

@@ -36,8 +36,9 @@ class StartCfg:
     mass_scale: float = 2.0
     """Training multiplies masses by a log-uniform factor between 1 / this and this."""
     friction_low: float = 0.5
+    """The least sliding friction that is drawn for objects that have none of their own."""
     friction_high: float = 1.2
-    """Sliding friction of objects that do not know theirs, in training and evaluation."""
+    """The most sliding friction that is drawn for objects that have none of their own."""
 
 
 class StartSampler:

@@ -51,7 +51,7 @@ class SimulatorEntry:
     watchable: bool = False
     """Whether play.py can show it."""
     compiles_kernels: bool = False
-    """Whether its GPU kernels can be compiled ahead, see `tasks.simulators.mujoco_warp.kernels`."""
+    """Whether its GPU kernels can be compiled ahead, see `tasks.commands.compile_kernels`."""
     few_hands: bool = False
     """Whether it is so slow that a training has hundreds of hands, not thousands.  Presets then have other defaults."""
     evaluation_envs: int = 4096

@@ -1,24 +1,49 @@
-"""Episodes one after the other before somebody's eyes: into a film, or in a window at the pace of the clock."""
+"""Shows episodes one after the other: in a video, or in a window in real time."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, List, Optional, Tuple
 
+import mujoco
 import torch
 from torch import Tensor
 
 from tasks.grasp.environment import GraspTask
 from tasks.objects import ObjectSet
-from tasks.viewing.rendering import Film, RenderingError, WatchedSimulator, Window, WorldRenderer
+from tasks.simulators.contract import Start
+from tasks.simulators.mujoco.simulator import MujocoSimulator
+from tasks.viewing.errors import RenderingError
+from tasks.viewing.film import Film
+from tasks.viewing.renderer import WorldRenderer
+from tasks.viewing.window import Window
 
 Policy = Callable[[Tensor], Tensor]
 GIF_SIZE = (480, 360)
 
 
+class WatchedSimulator(MujocoSimulator):
+    """MuJoCo C that says when a world has moved and when it will be reset, which happens inside the task's step."""
+
+    after_step: Optional[Callable[[], None]] = None
+    before_reset: Optional[Callable[[Tensor], None]] = None
+
+    def step(self, targets: Tensor) -> None:
+        """See `Simulator.step`."""
+        super().step(targets)
+        if self.after_step is not None:
+            self.after_step()
+
+    def reset(self, mask: Tensor, start: Start) -> None:
+        """See `Simulator.reset`."""
+        if self.before_reset is not None:
+            self.before_reset(mask)
+        super().reset(mask, start)
+
+
 def some_of(objects: ObjectSet, count: int) -> ObjectSet:
-    """At most so many of the objects, drawn from torch's generator."""
+    """At most count of the objects, chosen with torch's generator."""
     order = torch.randperm(len(objects)).tolist()[:count]
     return ObjectSet.of(objects.name, [objects.objects[i] for i in order])
 
@@ -63,7 +88,7 @@ def film(task: GraspTask, policy: Policy, path: Path, episodes: int, speed: floa
 def watch(task: GraspTask, policy: Policy, episodes: Optional[int] = None, speed: float = 1.0) -> None:
     """Plays episodes in a window until there were so many or it is closed, and says how each went."""
     simulator = _watched(task)
-    window = Window(simulator.model_and_data(0)[0])
+    window = Window(task.hand, task.objects)
     pace = simulator.control_dt / speed
     due = time.monotonic()
 
@@ -91,8 +116,8 @@ class _Closed(Exception):  # noqa: N818 - no error
     """The user closed the window."""
 
 
-def _world(task: GraspTask) -> tuple:
-    """What `draw` and `show` want to know of world 0."""
+def _world(task: GraspTask) -> Tuple[mujoco.MjModel, mujoco.MjData, List[float], bool]:
+    """Of world 0: its model, its data, its goal, and whether the object is there."""
     return (
         *_watched(task).model_and_data(0),
         task.episodes.goal.pos[0].tolist(),

@@ -32,15 +32,16 @@ def a_run(variant: str, seed: int, held: Optional[float], **more: Any) -> Dict[s
 
 def test_every_variant_is_a_command_line_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py"])
-    import train
-    from tasks.commands.arguments import parse
+    from tasks.commands import train
+    from tasks.commands.options import parse
+    from tasks.commands.presets import TrainArgs
 
     found = ablations.trainings(replace(ablations.Args(), objects="mixed", options="--profile"), Path("runs/x"))
     assert len({run["run_dir"] for run in found}) == len(found) == 3 * len(ablations.VARIANTS)
     args = {}
     for run in found:
         monkeypatch.setattr(sys, "argv", run["command"])
-        args[run["variant"], run["seed"]] = parsed = parse(train.TrainArgs)
+        args[run["variant"], run["seed"]] = parsed = parse(TrainArgs)
         train.check(parsed)
         assert (parsed.objects, parsed.trainer.seed, parsed.trainer.profile) == ("mixed", run["seed"], True)
         assert (parsed.trainer.total_timesteps, parsed.trainer.eval_interval) == (12_000_000, 1_000_000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Dict, Literal, Tuple
+from typing import Callable, Dict, Literal, Optional, Tuple
 
 import mujoco
 import numpy as np
@@ -43,9 +43,9 @@ class PhysicsCfg:
     impratio: float = 10.0
     """Friction stiffness over normal stiffness: slip in a grasp falls with it."""
     iterations: int = 5
-    """Newton iterations at most, and in `ls_iterations` of a line search, in MuJoCo Warp, where the slowest world holds up
-    all others.  MuJoCo C stops world by world and takes at least `C_ITERATIONS`."""
+    """Newton iterations at most, in MuJoCo Warp, where the slowest world holds up all others.  MuJoCo C takes at least 50."""
     ls_iterations: int = 20
+    """Iterations of a line search at most, in MuJoCo Warp.  MuJoCo C takes at least 50."""
     solref: Tuple[float, float] = (0.01, 1.0)
     """Contact time constant, s, and damping ratio."""
     solimp: Tuple[float, float, float, float, float] = (0.95, 0.99, 0.001, 0.5, 2.0)
@@ -57,6 +57,7 @@ class PhysicsCfg:
     multiccd: bool = False
     """Whether hull contacts have several points."""
     ccd_iterations: int = 20
+    """Iterations at most to find where two hulls touch."""
     tolerance: float = 1e-6
     """At which the solver leaves off; MuJoCo Warp takes nothing smaller.  MuJoCo C keeps its own, 1e-8."""
 
@@ -103,11 +104,18 @@ class Scene:
     """(V, 6)"""
 
 
-def build_scene(hand: HandSpec, objects: ObjectSet, physics: PhysicsCfg, for_c: bool = False) -> Scene:
+def build_scene(
+    hand: HandSpec,
+    objects: ObjectSet,
+    physics: PhysicsCfg,
+    for_c: bool = False,
+    furnish: Optional[Callable[[mujoco.MjSpec], None]] = None,
+) -> Scene:
     """Compiles hand, table and a free object with as many hull slots as the set's objects need.
 
     for_c: MuJoCo C's iteration limits, and a sensor that makes `mj_step` compute `cfrc_ext`, which the wrenches at the
     fingertips are read from.
+    furnish: adds to the model before it is compiled, for one that is only looked at.
     """
     if for_c:
         limits = max(physics.iterations, C_ITERATIONS), max(physics.ls_iterations, C_ITERATIONS)
@@ -157,6 +165,8 @@ def build_scene(hand: HandSpec, objects: ObjectSet, physics: PhysicsCfg, for_c: 
             objtype=mujoco.mjtObj.mjOBJ_SITE,
             objname=hand.palm_site,
         )
+    if furnish is not None:
+        furnish(spec)
     model = spec.compile()
     # The compiler's shortcut for frames that coincide holds for the first object only.
     model.body_sameframe[model.body(OBJECT_BODY).id] = 0

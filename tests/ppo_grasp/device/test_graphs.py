@@ -11,7 +11,7 @@ from double_integrator import DoubleIntegrator, measured_return, optimal_return
 from torch import Tensor
 
 from ppo_grasp import ActorCritic, ActorCriticCfg, PPOCfg, Trainer, TrainerCfg
-from ppo_grasp.device.graphs import SecondStream, CapturedFunction, side_stream
+from ppo_grasp.device.graphs import CapturedFunction, SecondStream, side_stream
 from ppo_grasp.device.precision import tf32
 from ppo_grasp.ppo import PPO
 from ppo_grasp.rollout import RolloutBuffer

@@ -1,0 +1,177 @@
+"""What `python evaluate_policy.py` does: plays deterministic episodes from the evaluation start, and reports."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+import torch
+import tyro
+from rich.console import Console
+from torch import Tensor
+from typing_extensions import Annotated
+
+from ppo_grasp import ActorCritic
+from ppo_grasp.device.policy_runner import PolicyRunner
+from tasks.commands import errors, options
+from tasks.commands.loading import checkpoint_path, objects_for, progress_bar
+from tasks.evaluation.measure import Evaluation, evaluate
+from tasks.evaluation.report import inference_speed, print_report
+from tasks.evaluation.settings import MeasuredIn
+from tasks.evaluation.trained import TrainedPolicy, load_trained
+from tasks.grasp import build
+from tasks.grasp.environment import GraspTask
+from tasks.objects import ObjectSet
+from tasks.simulators import registry
+from tasks.simulators.registry import SimulatorName
+
+PICTURES = 12
+"""At most so many failures are drawn."""
+
+
+@dataclass
+class EvaluateArgs:
+    """Measure a policy over many episodes."""
+
+    checkpoint: Annotated[Optional[Path], tyro.conf.arg(aliases=("--model",))] = None
+    """The policy to measure; by default the one that ships.  --model is the same."""
+    num_episodes: int = 100
+    """Episodes.  Objects take turns."""
+    objects: Optional[str] = None
+    """A named object set, or a directory of meshes; by default what the policy was trained on."""
+    sim: SimulatorName = "auto"
+    """The physics.  auto: MuJoCo Warp on a GPU, MuJoCo C without one."""
+    num_envs: Optional[int] = None
+    """Episodes at once; by default as many as are needed, at most 4096 on a GPU and 64 without."""
+    physics: MeasuredIn = "fine"
+    """fine: MuJoCo in steps of 1/240 s; trained: in the steps that the policy was trained in."""
+    seed: int = 0
+    """Seed of the objects' places, poses and friction."""
+    json: Optional[Path] = None
+    """Also write the figures to this file."""
+    failures: Optional[Path] = None
+    """Also draw how failed episodes end, to this .png, at most 12 of them."""
+    object_scale: Optional[float] = None
+    """Metres in one unit of the meshes in a directory: 0.001 for meshes in millimetres."""
+    skip_bad_objects: bool = False
+    """Leave out meshes that cannot be used, with a warning for each."""
+    hand: Optional[str] = None
+    """The hand; by default the one that the policy was trained with."""
+
+
+def command() -> None:
+    """Reads the command line and measures."""
+
+    def run() -> None:
+        args = options.parse(EvaluateArgs)
+        measure_and_report(args)
+
+    errors.run(run)
+
+
+def measure_and_report(args: EvaluateArgs) -> None:
+    """Measures, reports, and writes what was asked for."""
+    options.check_numbers(args, positive=("object_scale",))
+    options.check_writable("--json", args.json)
+    options.check_writable("--failures", args.failures, suffixes=(".png",))
+    trained = load_trained(checkpoint_path(args.checkpoint), args.hand)
+    policy, settings, sim = trained.policy, trained.settings, registry.choose(args.sim)
+    simulation = settings.of_simulator(sim, args.physics)
+    torch.manual_seed(args.seed)
+    objects = objects_for(trained, args.objects, args.object_scale, args.skip_bad_objects)
+    count = worlds(args.num_episodes, args.num_envs, sim.evaluation_envs)
+    in_mujoco = sim.settings_type() is type(settings.physics)
+    steps = f" in {simulation.substeps} x {1e3 * simulation.timestep:.3g} ms" if in_mujoco else ""
+    print(f"evaluating {trained.path} on {sim.name}{steps}, {count} episodes at a time", flush=True)
+    if sim.compiles_kernels:
+        from tasks.commands.compile_kernels import compile_missing
+
+        compile_missing(objects, count, simulation, trained.hand.name)
+    task = build.make_task(
+        sim.name, objects, count, settings.grasp, trained.hand.name, simulation, evaluation=True, seed=args.seed
+    )
+    policy = policy.to(task.device)
+    begin = time.perf_counter()
+    found = measure(task, policy, args.num_episodes)
+    wall_s = time.perf_counter() - begin
+    batch = max(count, 1024)
+    inference_ms, per_s = inference_speed(
+        policy.act_deterministic, policy.cfg.num_obs, batch, torch.device(task.device)
+    )
+    rounds = math.ceil(args.num_episodes / count)
+    result: Dict[str, Any] = {
+        **found.summary(),
+        "inference_ms": inference_ms,
+        "sim": sim.name,
+        "physics": args.physics if in_mujoco else None,
+        "objects": args.objects or settings.objects,
+        "checkpoint": str(trained.path),
+        "seed": args.seed,
+        "num_envs": count,
+        "wall_s": wall_s,
+        "steps_per_s": rounds * count * settings.grasp.episode_steps / wall_s,
+        "inference_batch": batch,
+        "inference_per_s": per_s,
+    }
+    if args.json is not None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print_report(result, Console())
+    if args.failures is not None:
+        policy.cpu()
+        picture_failures(args.failures, trained, found, objects, args.physics)
+
+
+def worlds(episodes: int, wanted: Optional[int], most: int) -> int:
+    """How many episodes to play at once: in as few rounds as possible, and no round larger than needed."""
+    rounds = math.ceil(episodes / (wanted or most))
+    return math.ceil(episodes / rounds)
+
+
+def measure(task: GraspTask, policy: ActorCritic, episodes: int) -> Evaluation:
+    """Plays the episodes behind a progress bar.  It moves with each step, but on a GPU with each round."""
+    steps = task.cfg.episode_steps
+    with progress_bar("evaluating", "steps") as bar:
+        shown = bar.add_task("", total=math.ceil(episodes / task.num_envs) * steps)
+
+        def act(obs: Tensor) -> Tensor:
+            if not task.capturable:
+                bar.advance(shown)
+            return policy.act_deterministic(obs)
+
+        def report(done: int, _total: int, success: float) -> None:
+            completed = math.ceil(done / task.num_envs) * steps
+            bar.update(shown, completed=completed, description=f"{100 * success:.1f} % held")
+
+        runner = PolicyRunner(task, act)
+        return evaluate(task, lambda: runner.play(steps), episodes, report)
+
+
+def picture_failures(
+    path: Path, trained: TrainedPolicy, found: Evaluation, objects: ObjectSet, physics: MeasuredIn
+) -> None:
+    """Plays failed episodes again from their starts, on MuJoCo C, and draws how they end."""
+    from tasks.viewing.failures import draw_episodes
+
+    failed = found.failed(PICTURES)
+    if len(failed) == 0:
+        print("no failures to draw: all episodes were held")
+        return
+    start = found.starts_of(failed)
+    with torch.no_grad():
+        held = draw_episodes(
+            trained.policy.act_deterministic,
+            trained.hand,
+            objects,
+            start,
+            trained.settings.grasp,
+            trained.settings.measured_in(physics),
+            path,
+        )
+    total = found.num_episodes - int(found.episodes.held.sum())
+    again = f"; played again, {held} of them {'was' if held == 1 else 'were'} held" if held else ""
+    print(f"{len(failed)} of {total} failed episodes, played again from their starts on MuJoCo C, in {path}{again}")

@@ -1,0 +1,144 @@
+"""The options of training, and their defaults for a machine and a preset."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field, make_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Optional, Sequence
+
+import tyro
+from typing_extensions import Annotated
+
+from ppo_grasp import PPOCfg, TrainerCfg
+from ppo_grasp.actor_critic import ActorCriticCfg
+from tasks.grasp.config import GraspCfg
+from tasks.simulators import registry
+from tasks.simulators.mujoco.scene import PhysicsCfg
+from tasks.simulators.registry import SimulatorName
+
+Flat = tyro.conf.arg(name="")
+FromTask = Annotated[int, tyro.conf.Fixed, tyro.conf.Suppress]
+
+COMMON = {
+    "What grasps, and what is grasped": (
+        *("--hand", "--objects", "--object-scale", "--skip-bad-objects", "--sim", "--num-envs"),
+    ),
+    "How long to train, and where everything is written": (
+        *("--total-timesteps", "--max-minutes", "--run-dir", "--resume", "--init-policy", "--checkpoint-interval"),
+    ),
+    "What is learnt, and how": (
+        *("--preset", "--reward", "--reward-weights", "--lift-height", "--hold-time", "--curriculum", "--seed"),
+        *("--ppo.num-steps", "--ppo.minibatch-size", "--ppo.learning-rate"),
+    ),
+    "How it is measured meanwhile": ("--eval-objects", "--eval-envs", "--eval-interval"),
+}
+"""What `--help` shows, by title; `--help-all` shows all options."""
+
+
+@dataclass
+class NetworkArgs(ActorCriticCfg):
+    """The networks."""
+
+    num_obs: FromTask = 0
+    num_critic_obs: FromTask = 0
+    num_actions: FromTask = 0
+
+
+@dataclass
+class TrainerArgs(TrainerCfg):
+    """How long to train, what to write when, and how to run it."""
+
+    network: NetworkArgs = field(default_factory=NetworkArgs)
+    """The networks."""
+
+
+@dataclass
+class _TrainArgs:
+    """Train a hand to grasp."""
+
+    num_envs: int = 4096
+    """Hands in parallel."""
+    sim: SimulatorName = "auto"
+    """The physics.  auto: MuJoCo Warp on a GPU, MuJoCo C without one."""
+    objects: str = "everyday"
+    """A named object set, or a directory of .obj, .stl or .ply files, one object each."""
+    object_count: Optional[int] = None
+    """How many of --objects to take, from the first on; a generated set may get more than it has.  --eval-objects stays whole."""
+    eval_objects: Optional[str] = None
+    """The objects of the running evaluation; by default those of --objects."""
+    object_scale: float = 1.0
+    """Metres in one unit of the meshes in a directory: 0.001 for meshes in millimetres."""
+    skip_bad_objects: bool = False
+    """Leave out meshes that cannot be used, with a warning for each."""
+    hand: str = "shadow"
+    """The hand."""
+    run_dir: Optional[Path] = None
+    """Where everything is written; by default runs/DATE-TIME."""
+    resume: Optional[str] = None
+    """The checkpoint, or the run, to go on with.  auto: the last checkpoint in --run-dir, or without --run-dir the newest in
+    runs/; training starts anew if there is none."""
+    init_policy: Optional[Path] = None
+    """A policy to start from instead of random networks, such as checkpoints/shadow_grasp.pt.  The networks get its sizes.  It
+    is not used where --resume finds a run."""
+    preset: Literal["default", "recipe"] = "default"
+    """recipe: the published reward, curriculum and PPO settings, instead of those that train best."""
+    eval_envs: int = 512
+    """Episodes of one running evaluation."""
+    trainer: Annotated[TrainerArgs, Flat] = field(default_factory=TrainerArgs)
+    task: Annotated[GraspCfg, Flat] = field(default_factory=GraspCfg)
+
+
+if TYPE_CHECKING:
+
+    @dataclass
+    class TrainArgs(_TrainArgs):
+        """With the settings of each simulator, whose names the registry has."""
+
+        physics: PhysicsCfg = PhysicsCfg()  # noqa: RUF009 frozen
+else:
+    TrainArgs = make_dataclass(
+        "TrainArgs",
+        [
+            (prefix.replace("-", "_"), kind, field(default_factory=kind))
+            for prefix, kind in registry.settings_types().items()
+        ],
+        bases=(_TrainArgs,),
+        namespace={"__doc__": _TrainArgs.__doc__, "__module__": __name__},
+    )
+
+
+def defaults(words: Sequence[str]) -> TrainArgs:
+    """The defaults for this machine, and for the preset and the simulator that the command line names."""
+    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    peek.add_argument("--sim", default=registry.AUTO)
+    peek.add_argument("--preset", default="default")
+    asked, _ = peek.parse_known_args([word for word in words if not word.startswith(("-h", "--help"))])
+    args = TrainArgs()
+    if asked.preset == "recipe":
+        args.task = replace(args.task, reward="recipe", curriculum="recipe")
+        args.trainer.ppo = PPOCfg.recipe()
+    known = asked.sim in (registry.AUTO, *registry.names())  # of another, the parser of the options says so
+    if known and registry.choose(asked.sim).few_hands:
+        _for_few_hands(args, asked.preset)
+    return args
+
+
+def _for_few_hands(args: TrainArgs, preset: str) -> None:
+    """Changes the defaults to those for a few hundred hands on a processor."""
+    args.objects, args.num_envs, args.eval_envs = "primitives", 256, 64
+    if preset == "default":
+        # Few hands may find no grasp for long, or learn to lift too high and never come down again.
+        start = replace(args.task.start, pregrasp_fraction=0.8)
+        args.task = replace(args.task, reward="level", start=start)
+    # The update is a third of the time here: coarse steps of the physics save little, and few hands learn less with them.
+    args.physics = replace(args.physics, timestep=1 / 120, substeps=4, integrator="implicitfast")
+    args.trainer.total_timesteps = 3_000_000
+    args.trainer.eval_interval = args.trainer.checkpoint_interval = 200_000
+    args.trainer.ppo.minibatch_size = 512
+    args.trainer.network.actor_hidden = args.trainer.network.critic_hidden = (256, 128)
+
+
+def settings_of(args: TrainArgs, entry: registry.SimulatorEntry) -> Any:
+    """The settings of a simulator, as the command line has them."""
+    return getattr(args, entry.settings_field)

@@ -1,0 +1,188 @@
+"""What `python train.py` does: builds the task and trains."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional
+
+import torch
+
+from ppo_grasp import ActorCritic, CheckpointError, Trainer, find_last, load_policy
+from ppo_grasp.device.policy_runner import PolicyRunner
+from ppo_grasp.metrics import FILE as METRICS
+from tasks.commands import errors, options
+from tasks.commands.loading import checkpoint_path, load_set
+from tasks.commands.presets import COMMON, TrainArgs, defaults, settings_of
+from tasks.evaluation.measure import evaluate
+from tasks.grasp import build
+from tasks.grasp.observations import ACTOR, Layout
+from tasks.grasp.rewards import resolve
+from tasks.hands import get_hand
+from tasks.objects import ObjectSet
+from tasks.simulators import registry
+
+RUNS = Path("runs")
+FIRST_GRASPS = {True: 2e6, False: 6e6}
+"""Environment steps by which a training usually has its first grasps, with few hands and with thousands."""
+
+
+def command() -> None:
+    """Reads the command line and trains."""
+    words = sys.argv[1:]
+
+    def run() -> None:
+        args = options.parse(TrainArgs, defaults(words), COMMON)
+        options.check_simulator_options(words, registry.choose(args.sim))
+        train(args)
+
+    errors.run(run)
+
+
+def train(args: TrainArgs) -> None:
+    """Builds the task and trains."""
+    check(args)
+    checkpoint = find_checkpoint(args)
+    policy = None
+    if args.init_policy is not None:
+        policy, _ = load_policy(checkpoint_path(args.init_policy, "--init-policy"))
+        network = args.trainer.network
+        network.actor_hidden, network.critic_hidden = policy.cfg.actor_hidden, policy.cfg.critic_hidden
+    if args.run_dir is None:
+        args.run_dir = RUNS / time.strftime("%Y-%m-%d_%H-%M-%S")
+    sim = registry.choose(args.sim)
+    if not sim.on_gpu:  # its threads and torch's take turns; they disturb each other if both want every core
+        torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+    torch.manual_seed(args.trainer.seed)  # before anything is drawn
+    objects = eval_objects = load_set(args.objects, args.object_scale, args.skip_bad_objects, count=args.object_count)
+    if args.eval_objects and sim.running_evaluation:
+        eval_objects = load_set(args.eval_objects, args.object_scale, args.skip_bad_objects, "--eval-objects")
+    if sim.compiles_kernels:
+        compile_kernels(args, sim, objects, eval_objects)
+    settings, seed = settings_of(args, sim), args.trainer.seed
+    task = build.make_task(sim.name, objects, args.num_envs, args.task, args.hand, settings, seed=seed)
+    print(chosen(args, sim), flush=True)
+    config = {**task_config(args, sim), "reward_weights": task.reward_weights()}
+    measure = evaluation(args, sim, eval_objects)
+    trainer = Trainer(task, args.trainer, args.run_dir, measure, config, lambda row: describe(row, sim.few_hands))
+    if checkpoint is not None:
+        trainer.load(checkpoint)
+    elif policy is not None:
+        trainer.begin_with(policy)
+    if trainer.run()["interrupted"]:
+        raise KeyboardInterrupt
+
+
+def check(args: TrainArgs) -> None:
+    """Raises ValueError for values that cannot be meant, before anything slow."""
+    options.check_numbers(
+        args,
+        flat=("trainer", "task"),
+        positive=("max_minutes", "object_scale", "timestep", "hold_time", "learning_rate", "mass_scale"),
+    )
+    Layout(ACTOR, get_hand(args.hand)).columns(args.task.hidden_inputs)
+    resolve(args.task.reward, args.task.reward_weights)
+    if args.run_dir is not None:
+        options.check_writable("--run-dir", args.run_dir, directory=True)
+        if args.resume is None and (args.run_dir / METRICS).exists():
+            raise ValueError(
+                f"--run-dir {args.run_dir}: holds a run already; give another one, or --resume auto to go on with that run"
+            )
+
+
+def find_checkpoint(args: TrainArgs) -> Optional[Path]:
+    """The checkpoint to go on from, if any.  With `--resume auto` and no --run-dir the run goes on in its directory."""
+    if args.resume is None:
+        return None
+    path = (args.run_dir or RUNS) if args.resume == "auto" else Path(args.resume)
+    if path.is_file():
+        return path
+    try:
+        found = find_last(path)
+    except CheckpointError as error:
+        if args.resume == "auto":
+            print(f"nothing to resume in {path}: starting anew")
+            return None
+        raise CheckpointError(f"--resume {args.resume}: {error}; leave --resume out to start anew") from error
+    if args.resume == "auto" and args.run_dir is None:
+        args.run_dir = found.parent
+    return found
+
+
+def compile_kernels(args: TrainArgs, sim: registry.SimulatorEntry, objects: ObjectSet, eval_objects: ObjectSet) -> None:
+    """Compiles the GPU kernels that training will launch: ahead of time, on all cores, behind a progress bar."""
+    from tasks.commands.compile_kernels import compile_missing
+
+    settings = settings_of(args, sim)
+    if eval_objects is objects:
+        compile_missing(objects, (args.num_envs, args.eval_envs), settings, args.hand)
+    else:
+        compile_missing(objects, args.num_envs, settings, args.hand)
+        compile_missing(eval_objects, args.eval_envs, settings, args.hand)
+
+
+def evaluation(
+    args: TrainArgs, sim: registry.SimulatorEntry, objects: ObjectSet
+) -> Optional[Callable[[ActorCritic], Dict[str, float]]]:
+    """Measures a policy in worlds of its own.  None for a simulator that has one simulation in a process."""
+    if not sim.running_evaluation:
+        return None
+    task = build.make_task(
+        sim.name, objects, args.eval_envs, args.task, args.hand, settings_of(args, sim), evaluation=True
+    )
+    runner: List[PolicyRunner] = []
+
+    def measure(policy: ActorCritic) -> Dict[str, float]:
+        if not runner:
+            runner.append(PolicyRunner(task, policy.act_deterministic, args.trainer.graphs))
+        result = evaluate(task, lambda: runner[0].play(args.task.episode_steps), args.eval_envs).summary()
+        return {key: result[key] for key in ("success_rate", "ever_success_rate", "average_lift_height_m")}
+
+    return measure
+
+
+def chosen(args: TrainArgs, sim: registry.SimulatorEntry) -> str:
+    """What the machine decided, in a line."""
+    on_gpu = torch.cuda.is_available() and sim.on_gpu
+    where = f"on {torch.cuda.get_device_name()}" if on_gpu else "on the processor"
+    why = "no GPU was found, so " if args.sim == registry.AUTO and not sim.on_gpu else ""
+    return f"{why}training {where}: {sim.title}, {args.num_envs} environments, into {args.run_dir}"
+
+
+def describe(row: Dict[str, float], few_hands: bool) -> str:
+    """How far a training has come that holds nothing yet, and when to expect more; empty once something is held."""
+    if max(row.get("success_rate", 0.0), row.get("eval_success_rate", 0.0)) >= 0.005:
+        return ""
+    usual = FIRST_GRASPS[few_hands]
+    share = {key: f"{100 * row.get(key, 0.0):.0f} %" for key in ("touched_rate", "ever_success_rate")}
+    return (
+        f"nothing held yet: {share['touched_rate']} of episodes touch the object, lift it "
+        f"{100 * row.get('lift_height_m', 0.0):.1f} cm on average, bring {share['ever_success_rate']} to the goal; "
+        + (
+            f"first grasps usually come before {usual / 1e6:.0f} M steps"
+            if row["env_steps"] < usual
+            else "this is late"
+        )
+    )
+
+
+def task_config(args: TrainArgs, sim: registry.SimulatorEntry) -> Dict[str, Any]:
+    """What play and evaluation must know of how a policy was trained, as plain values."""
+    settings = {
+        key: str(value) if isinstance(value, Path) else value for key, value in asdict(settings_of(args, sim)).items()
+    }
+    return {
+        "sim": sim.name,
+        "objects": args.objects,
+        "object_count": args.object_count,
+        "object_scale": args.object_scale,
+        "hand": args.hand,
+        "num_envs": args.num_envs,
+        "preset": args.preset,
+        "init_policy": args.init_policy and str(args.init_policy),
+        "grasp": asdict(args.task),
+        sim.settings_field: settings,
+    }
