@@ -14,6 +14,8 @@ import torch
 
 from ppo_grasp import checkpoint
 from tasks.commands.errors import sentence, suggestion
+from tasks.commands.options import check_simulator_options
+from tasks.simulators import registry
 from tasks.viewing import renderer, window
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,10 +88,9 @@ def test_wrong_options_of_all_commands(
         (["--ppo.minibatch-size", 0], ["--ppo.minibatch-size 0"]),
         (["--network.actor-hidden", 0], ["--network.actor-hidden 0"]),
         (["--network.num-obs", 3], ["unknown option --network.num-obs"]),
-        (["--lr", 3], ["unknown option --lr: did you mean --ppo.learning-rate?"]),
+        (["--lr", 3], ["unknown option --lr 3: did you mean --ppo.learning-rate?"]),
         (["--isaac-gym.substeps", 3], ["--isaac-gym.substeps: is an option of --sim isaac_gym", "this is mujoco"]),
         (["--isaac_gym.substeps=3"], ["--isaac_gym.substeps: is an option of --sim isaac_gym", "--physics."]),
-        (["--sim", "isaac_gym", "--physics.substeps", 3], ["--sim isaac_gym"]),
         (["--physics.timestep", 0], ["--physics.timestep 0"]),
         (["--hold-time", 0], ["--hold-time 0"]),
         (["--eval-objects", "nothing"], ["--eval-objects nothing: choose from"]),
@@ -234,6 +235,18 @@ def test_without_a_shipped_policy(run: Run, tmp_path: Path, monkeypatch: pytest.
 )
 def test_sentence(text: str, expected: str) -> None:
     assert sentence(text) == expected
+
+
+def test_options_of_another_simulator() -> None:
+    """Each simulator takes the options with its own prefix and refuses those of the others; no other word matters."""
+    words = ["--physics.timestep", "0.01", "--num-envs", "8", "--ppo.gamma=0.9", "--objects", "isaac-gym.d"]
+    for name in ("mujoco", "mujoco_warp"):
+        check_simulator_options(words, registry.get(name))
+    with pytest.raises(
+        ValueError, match=r"--physics.timestep: is an option of --sim mujoco_warp and mujoco, and this is"
+    ):
+        check_simulator_options(words, registry.get("isaac_gym"))
+    check_simulator_options(["--isaac-gym.substeps", "3"], registry.get("isaac_gym"))
 
 
 @pytest.mark.parametrize(

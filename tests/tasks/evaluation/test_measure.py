@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 
 from tasks.evaluation.measure import LIFTED, Evaluation, evaluate, wilson
 from tasks.grasp.episodes import EpisodeRecord
+from tasks.simulators.contract import Start
 
 NAMES = ("ball", "box", "never met", "mug")
 
@@ -103,6 +104,17 @@ def test_summary() -> None:
     assert none["success_rate"] == 0 and none["contact_force_std_n"] == 0
 
 
+def test_failed_episodes_of_the_worst_objects_come_first() -> None:
+    """Objects fail in 1/2, 1/1 and 1/3 of their episodes, so the order is box, ball, mug; and each with its own start."""
+    found = some()
+    number = torch.arange(6.0)
+    found.starts = Start(*(number.clone() for _ in fields(Start)))
+    assert found.failed(12).tolist() == [2, 1, 5]
+    assert found.failed(2).tolist() == [2, 1]
+    assert found.starts_of(found.failed(12)).friction.tolist() == [2, 1, 5]
+    assert len(Evaluation(record(3, held=torch.ones(3)), NAMES).failed(12)) == 0
+
+
 class Rounds:
     """A task whose episodes are told beforehand: of round r, world w, held if w < r."""
 
@@ -110,11 +122,14 @@ class Rounds:
         self.num_envs, self.round = num_envs, 0
         self.objects = SimpleNamespace(objects=[SimpleNamespace(name=name) for name in NAMES])
         self.episodes = SimpleNamespace(record=EpisodeRecord.zeros(num_envs, torch.device("cpu")))
+        self.first_start: Optional[Start] = None
 
     def run_episode(self) -> None:
         self.round += 1
         self.episodes.record.held.copy_(torch.arange(self.num_envs) < self.round)
         self.episodes.record.max_rise.fill_(0.1 * self.round)
+        number = 100.0 * self.round + torch.arange(self.num_envs)
+        self.first_start = Start(*(number.clone() for _ in fields(Start)))
 
 
 @pytest.mark.parametrize("wanted, rounds, held", [(4, 1, 1), (8, 2, 3), (10, 3, 5), (1, 1, 1), (3, 1, 1)])
@@ -126,6 +141,8 @@ def test_rounds_go_on_until_there_are_enough(wanted: int, rounds: int, held: int
     assert int(result.episodes.held.sum()) == held
     by_round = [0.1 * (i // 4 + 1) for i in range(wanted)]
     assert result.episodes.max_rise.tolist() == pytest.approx(by_round), "each round as it was, not as the last one was"
+    assert result.starts is not None
+    assert result.starts.friction.tolist() == [100 * (i // 4 + 1) + i % 4 for i in range(wanted)]
     assert len(told) == rounds and told[-1][:2] == (wanted, wanted) and told[-1][2] == pytest.approx(held / wanted)
     assert all(len(getattr(result.episodes, f.name)) == wanted for f in fields(EpisodeRecord))
     assert result.object_names == NAMES
