@@ -146,7 +146,7 @@ def measure(args: Args, num_envs: int) -> Dict[str, Any]:
     result = {
         "steps_per_s": 1e3 * samples / iteration_ms,
         "iteration_ms": iteration_ms,
-        "rollout_ms": statistics.median(row["physics_ms"] + row["policy_ms"] for row in timed),
+        "rollout_ms": statistics.median(row["environment_ms"] + row["policy_ms"] for row in timed),
         "policy_ms": statistics.median(row["policy_ms"] for row in timed),
         "update_ms": statistics.median(row["update_ms"] for row in timed),
         "success_rate": timed[-1]["success_rate"],

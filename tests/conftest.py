@@ -54,7 +54,7 @@ def make_policy(path: Path, num_obs: int = 211, **meta: Any) -> Path:
         num_obs=num_obs, num_critic_obs=232, num_actions=24, actor_hidden=(32, 32), critic_hidden=(32, 32)
     )
     policy = ActorCritic(cfg)
-    policy.actor[-1].bias.data[2] = -2.0
+    policy.actor[-1].bias.data[2] = -2.0  # type: ignore[operator,union-attr,index]
     save_policy(path, policy, meta)
     return path
 

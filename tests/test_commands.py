@@ -250,7 +250,7 @@ def assert_consistent(figures: Dict[str, Any], episodes: int) -> None:
 
 
 def test_evaluation_repeats_itself(run: Run, policy: Path, tmp_path: Path) -> None:
-    found = []
+    found: List[Dict[str, Any]] = []
     for seed in (3, 3, 4):
         done = run("evaluate_policy.py", "--checkpoint", policy, "--num-episodes", 6, "--sim", "mujoco", "--seed", seed,
                    "--json", f"{len(found)}.json")  # fmt: skip
@@ -460,11 +460,11 @@ def test_help_comes_in_pages(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     page, everything = run("train.py", "--help"), run("train.py", "--help-all")
     assert (page.status, everything.status) == (0, 0)
+    monkeypatch.setenv("COLUMNS", "80")
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
         tyro.cli(TrainArgs, default=defaults([]), config=(tyro.conf.AvoidSubcommands,), args=["--help"])
-    pattern = r"(?m)^[ │]*(--[a-z][a-z.-]*)"
-    known = set(re.findall(pattern, said.getvalue())) - {"--help"}
+    known = set(re.findall(r"(?m)^ +(?:-h, )?(--[a-z][a-z.-]*)", said.getvalue())) - {"--help"}
     switched = {name.replace("[no-]", "") for name in re.findall(r"(?m)^(--[a-z.\[\]-]*)", everything.out)}
     assert known and switched == known
     shown = [name.replace("[no-]", "") for name in re.findall(r"(?m)^(--[a-z.\[\]-]*)", page.out)]

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import warnings
-from typing import Callable, Iterator, NoReturn, Sequence
+from typing import Callable, Dict, Iterator, NoReturn, Sequence
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -97,7 +97,7 @@ def suggestion(word: str, options: Sequence[str]) -> str:
     """
     wanted = word.split("=")[0].lstrip("-").replace("_", "-")
     wanted = ABBREVIATIONS.get(wanted, wanted)
-    by_end = {}
+    by_end: Dict[str, str] = {}
     for option in options:
         by_end.setdefault(option.lstrip("-").split(".")[-1], option)
         by_end[option.lstrip("-")] = option

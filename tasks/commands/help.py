@@ -82,7 +82,7 @@ def listed(args_type: type, default: Any, prefix: str = "--", group: str = "") -
         value = getattr(default, field.name)
         if any(mark is tyro.conf.Suppress or mark is tyro.conf.Fixed for mark in marks):
             continue
-        if is_dataclass(kind):
+        if isinstance(kind, type) and is_dataclass(kind):
             if any(getattr(mark, "name", None) == "" for mark in marks):
                 flat = listed(kind, value, prefix, group)
                 result += [option for option in flat if option.group == group]

@@ -35,7 +35,7 @@ def by_the_paper(
 
 def test_loss_ratios_and_gradients_are_the_papers(inputs: List[Tensor]) -> None:
     expected, expected_ratio = by_the_paper(*inputs)
-    loss, ratio = clipped_surrogate(*inputs, clip=0.2)
+    loss, ratio = clipped_surrogate(*inputs, clip=0.2)  # type: ignore[misc,arg-type]
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(ratio, expected_ratio)
     outside = (ratio - 1.0).abs() > 0.2
@@ -47,7 +47,7 @@ def test_loss_ratios_and_gradients_are_the_papers(inputs: List[Tensor]) -> None:
 def test_a_sample_has_no_gradient_where_its_ratio_left_the_range_in_the_direction_of_its_advantage(
     inputs: List[Tensor],
 ) -> None:
-    loss, ratio = clipped_surrogate(*inputs, clip=0.2)
+    loss, ratio = clipped_surrogate(*inputs, clip=0.2)  # type: ignore[misc,arg-type]
     (gradient,) = torch.autograd.grad(loss, inputs[:1])
     advantages = inputs[4]
     gone = ((advantages > 0) & (ratio > 1.2)) | ((advantages < 0) & (ratio < 0.8)) | (advantages == 0)
@@ -56,4 +56,4 @@ def test_a_sample_has_no_gradient_where_its_ratio_left_the_range_in_the_directio
 
 
 def test_ratios_have_no_gradient(inputs: List[Tensor]) -> None:
-    assert not clipped_surrogate(*inputs, clip=0.2)[1].requires_grad
+    assert not clipped_surrogate(*inputs, clip=0.2)[1].requires_grad  # type: ignore[misc,arg-type]

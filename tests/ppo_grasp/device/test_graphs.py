@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import pytest
 import torch
@@ -34,8 +35,13 @@ def trainer_on(device: str, run_dir: Path, iterations: int, graphs: bool = True,
 
 
 def test_disabled_is_a_plain_call() -> None:
-    calls = []
-    function = CapturedFunction(lambda: calls.append(1) or len(calls), enabled=False)
+    calls: List[int] = []
+
+    def count() -> int:
+        calls.append(1)
+        return len(calls)
+
+    function = CapturedFunction(count, enabled=False)
     assert [function(), function(), function()] == [1, 2, 3] and not function.will_capture
 
 
@@ -115,7 +121,7 @@ def test_a_captured_update_equals_an_eager_one(options: Dict[str, bool]) -> None
         ppo = PPO(policy, PPOCfg(minibatch_size=512), 128, **options)
         rollout = RolloutBuffer(16, 128, 11, 13, 3, CUDA)
         with side_stream(CUDA):
-            update: CapturedFunction[Tensor] = CapturedFunction(lambda p=ppo, r=rollout: p.update(r), enabled=captured)
+            update: CapturedFunction[Tensor] = CapturedFunction(partial(ppo.update, rollout), enabled=captured)
             stats = []
             for i in range(4):
                 torch.manual_seed(i)

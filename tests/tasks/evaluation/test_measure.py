@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import fields
 from types import SimpleNamespace
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 import pytest
 import torch
 from scipy.stats import binomtest
 
 from tasks.evaluation.measure import LIFTED, Evaluation, evaluate, wilson
+from tasks.grasp.environment import GraspTask
 from tasks.grasp.episodes import EpisodeRecord
 from tasks.simulators.contract import Start
 
@@ -136,7 +137,7 @@ class Rounds:
 def test_rounds_go_on_until_there_are_enough(wanted: int, rounds: int, held: int) -> None:
     """Each round counts its own worlds, the last one only as many as are missing."""
     task, told = Rounds(4), []
-    result = evaluate(task, task.run_episode, wanted, lambda *said: told.append(said))
+    result = evaluate(cast(GraspTask, task), task.run_episode, wanted, lambda *said: told.append(said))
     assert task.round == rounds and result.num_episodes == wanted
     assert int(result.episodes.held.sum()) == held
     by_round = [0.1 * (i // 4 + 1) for i in range(wanted)]
