@@ -100,7 +100,11 @@ class ActorCritic(nn.Module):
 
     def mean_from_normalized(self, obs: Tensor) -> Tensor:
         """(..., padded num_obs) -> (..., A), float32 at any precision of the tower."""
-        return torch.tanh(self.actor(obs).float())
+        return torch.tanh(self.unbounded_mean(obs))
+
+    def unbounded_mean(self, obs: Tensor) -> Tensor:
+        """(..., padded num_obs) -> (..., A), float32: the mean before its tanh."""
+        return self.actor(obs).float()  # type: ignore[no-any-return]
 
     def value_from_normalized(self, critic_obs: Tensor) -> Tensor:
         """(..., padded num_critic_obs) -> (...), normalised, float32 at any precision of the tower."""

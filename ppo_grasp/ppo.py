@@ -17,7 +17,7 @@ from ppo_grasp.device.precision import tf32
 from ppo_grasp.device.ranges import named_range
 from ppo_grasp.normalizer import RunningNormalizer
 from ppo_grasp.rollout import RolloutBuffer, bootstrap_time_limits, discounted_sums, gae
-from ppo_grasp.surrogate import clipped_surrogate
+from ppo_grasp.surrogate import bound_loss, clipped_surrogate, means_of_neighbours, smoothness_loss
 
 
 @dataclass
@@ -57,6 +57,15 @@ class PPOCfg:
     """Weight of the entropy bonus."""
     value_coef: float = 1.0
     """Weight of the value's mean squared error, in normalised units."""
+    bound_coef: float = 0.005
+    """Weight of the bound loss: how far the mean, before its tanh, goes beyond `bound`, squared and summed over actions.  Without
+    it actions come to stand at their limits, because there the noise of exploration has no effect."""
+    bound: float = 1.5
+    """Bound on the mean before its tanh; tanh(1.5) is 0.905."""
+    smooth_coef: float = 0.1
+    """Weight of the smoothness loss: how far the mean is from those of the steps before and after, squared and summed over
+    actions.  Without it the deterministic policy trembles: under noise it learns to correct every error at once, and without
+    noise it then corrects its own corrections."""
     max_grad_norm: float = 1.0
     """The gradient of all parameters together is scaled down to this norm if it is longer."""
     normalize_advantage: bool = True
@@ -70,7 +79,14 @@ class PPOCfg:
     def recipe() -> PPOCfg:
         """The published recipe: constant learning rate, small minibatches, normalised rewards."""
         return PPOCfg(
-            num_steps=16, minibatch_size=2048, desired_kl=None, max_kl=None, gamma=0.99, normalize_reward=True
+            num_steps=16,
+            minibatch_size=2048,
+            desired_kl=None,
+            max_kl=None,
+            gamma=0.99,
+            normalize_reward=True,
+            bound_coef=0.0,
+            smooth_coef=0.0,
         )
 
 
@@ -93,6 +109,8 @@ class Batch(NamedTuple):
     """(B,), normalised: the critic's targets."""
     old_values: Tensor
     """(B,), normalised: the critic's values before the update."""
+    neighbours: Tensor
+    """(B, A), mean of `old_mean` over the steps before and after, within the episode."""
 
 
 class PPO:
@@ -215,7 +233,13 @@ class PPO:
         old_log_prob = gaussian_log_prob(actions, old_mean, old_std)
         targets = policy.normalize_value(returns.reshape(-1, 1)).squeeze(-1)
         old_values = policy.normalize_value(values.reshape(-1, 1)).squeeze(-1)
-        batch = Batch(obs, critic_obs, actions, old_mean, old_log_prob, advantages.flatten(), targets, old_values)
+        neighbours = old_mean
+        if self.cfg.smooth_coef:
+            dones = rollout.terminated | rollout.truncated
+            neighbours = means_of_neighbours(old_mean.unflatten(0, dones.shape), dones).flatten(0, 1)
+        batch = Batch(
+            obs, critic_obs, actions, old_mean, old_log_prob, advantages.flatten(), targets, old_values, neighbours
+        )
         return batch, old_std
 
     def _optimize(self, batch: Batch, old_std: Tensor) -> Tuple[Tensor, Tensor]:
@@ -263,9 +287,15 @@ class PPO:
         return torch.cat([losses[:1], actor_stats, losses[1:]])
 
     def _eager_actor_loss(self, batch: Batch, std: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
-        """The clipped surrogate (), the new means (B, A) and the probability ratios (B,)."""
-        mean = self._learner.mean_from_normalized(batch.obs)
-        loss, ratio = clipped_surrogate(mean, std, batch.actions, batch.old_log_prob, batch.advantages, self.cfg.clip)
+        """The clipped surrogate and its penalties (), the new means (B, A) and the probability ratios (B,)."""
+        cfg = self.cfg
+        unbounded = self._learner.unbounded_mean(batch.obs)
+        mean = torch.tanh(unbounded)
+        loss, ratio = clipped_surrogate(mean, std, batch.actions, batch.old_log_prob, batch.advantages, cfg.clip)
+        if cfg.bound_coef:
+            loss = loss + cfg.bound_coef * bound_loss(unbounded, cfg.bound)
+        if cfg.smooth_coef:
+            loss = loss + cfg.smooth_coef * smoothness_loss(mean, batch.neighbours)
         return loss, mean, ratio
 
     @torch.no_grad()

@@ -45,3 +45,32 @@ class _ClippedSurrogate(torch.autograd.Function):
         weighted = weight * z
         to_std = (weighted * z).sum(0) - weight.sum()
         return weighted * inv_std, to_std * inv_std, None, None, None, None
+
+
+def bound_loss(unbounded: Tensor, bound: float) -> Tensor:
+    """(), of means before their tanh (B, A): their excess over the bound, squared, summed over actions, mean over samples."""
+    return (unbounded.abs() - bound).clamp(min=0).square().sum(-1).mean()
+
+
+def smoothness_loss(mean: Tensor, neighbours: Tensor) -> Tensor:
+    """(), of means (B, A) and `means_of_neighbours` (B, A): squared differences, summed over actions, mean over samples."""
+    return (mean - neighbours).square().sum(-1).mean()
+
+
+def means_of_neighbours(means: Tensor, dones: Tensor) -> Tensor:
+    """(T, N, A): at each step of means (T, N, A), the mean over the steps before and after.  dones (T, N).
+
+    At the ends of the rollout and of an episode there is one neighbour.  A step without any is its own neighbour.  Means that
+    are not finite are nobody's neighbours.
+
+    The gradient of `smoothness_loss` is half of that of the squared differences over all pairs of consecutive steps, if the
+    neighbours stay as they were when the rollout ended.  So the loss needs no second pass through the network.
+    """
+    finite = torch.isfinite(means).all(-1)
+    usable = means.masked_fill(~finite.unsqueeze(-1), 0.0)
+    joined = (~dones[:-1] & finite[:-1] & finite[1:]).to(means.dtype).unsqueeze(-1)  # t and t + 1 are of one episode
+    none = torch.zeros_like(joined[:1])
+    before, after = torch.cat([none, joined]), torch.cat([joined, none])
+    total = before * usable.roll(1, 0) + after * usable.roll(-1, 0)
+    count = before + after
+    return torch.where(count > 0, total / count.clamp(min=1), means)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from itertools import product
 from typing import Any, Dict, List, Optional
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ppo_grasp.actor_critic import ActorCritic, ActorCriticCfg
 from ppo_grasp.ppo import PPO, Batch, PPOCfg, adapt_learning_rate, clipping
 from ppo_grasp.rollout import RolloutBuffer
+from ppo_grasp.surrogate import bound_loss, means_of_neighbours
 
 T, N, OBS, CRITIC_OBS, ACTIONS = 8, 16, 6, 9, 2
 
@@ -47,12 +49,13 @@ def stats_of(ppo: PPO, rollout: RolloutBuffer) -> Dict[str, float]:
 
 
 def test_losses_equal_the_formulas_in_plain_numpy() -> None:
-    ppo = make_ppo(PPOCfg(clip_value_loss=True))
+    ppo = make_ppo(PPOCfg(clip_value_loss=True, bound=0.001, bound_coef=300.0, smooth_coef=0.2))
     rng = np.random.default_rng(0)
     B = 64
     obs, critic_obs = rng.normal(size=(B, 8)), rng.normal(size=(B, 16))  # widths are padded to multiples of 8
     actions, old_mean = rng.normal(size=(B, ACTIONS)), 0.3 * rng.normal(size=(B, ACTIONS))
     old_std = np.array([0.5, 0.7])
+    neighbours = 0.3 * rng.normal(size=(B, ACTIONS))
     advantages, returns, old_values = rng.normal(size=(3, B))
 
     def log_prob(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
@@ -62,7 +65,7 @@ def test_losses_equal_the_formulas_in_plain_numpy() -> None:
         return torch.from_numpy(x).float()
 
     old_log_prob = log_prob(old_mean, old_std)
-    fields = (obs, critic_obs, actions, old_mean, old_log_prob, advantages, returns, old_values)
+    fields = (obs, critic_obs, actions, old_mean, old_log_prob, advantages, returns, old_values, neighbours)
     batch = Batch(*(tensor(x) for x in fields))
     loss, means, ratios = ppo._eager_actor_loss(batch, ppo.policy.std)
     stats = ppo._eager_actor_stats(batch, tensor(old_std), means, ppo.policy.std, ratios)
@@ -80,9 +83,54 @@ def test_losses_equal_the_formulas_in_plain_numpy() -> None:
 
     assert 0.0 < clip_fraction < 1.0
     np.testing.assert_allclose(stats.numpy(), [entropy, kl, clip_fraction], rtol=2e-5)
-    np.testing.assert_allclose(loss.item(), policy_loss, rtol=2e-5)
+    bound_loss = np.mean(np.sum(np.maximum(np.abs(np.arctanh(mean)) - 0.001, 0) ** 2, axis=1))
+    smooth_loss = np.mean(np.sum((mean - neighbours) ** 2, axis=1))
+    assert 300.0 * bound_loss > 1e-3
+    np.testing.assert_allclose(loss.item(), policy_loss + 300.0 * bound_loss + 0.2 * smooth_loss, rtol=2e-5)
     expected = np.mean(np.maximum((values - returns) ** 2, (clipped - returns) ** 2))
     np.testing.assert_allclose(value_loss.item(), expected, rtol=2e-5)
+
+
+def smoothness(means: Tensor, dones: Tensor) -> Tensor:
+    """Step by step: the squared difference to the mean of the neighbours that are of the same episode, as they were."""
+    fixed, losses = means.detach(), []
+    for t, n in product(range(len(means)), range(means.shape[1])):
+        near = [fixed[t - 1, n]] if t > 0 and not dones[t - 1, n] else []
+        near += [fixed[t + 1, n]] if t + 1 < len(means) and not dones[t, n] else []
+        target = sum(near) / len(near) if near else fixed[t, n]
+        losses.append((means[t, n] - target).square().sum())
+    return torch.stack(losses).mean()
+
+
+def test_neighbours_do_not_reach_across_episodes() -> None:
+    means = torch.arange(5.0)[:, None, None].expand(5, 3, 1).square()  # 0, 1, 4, 9, 16
+    dones = torch.tensor([[0, 0, 0, 0, 0], [0, 1, 0, 0, 1], [1, 1, 1, 1, 1]]).T > 0
+    right = [[1, 2, 5, 10, 9], [1, 0, 9, 10, 9], [0, 1, 4, 9, 16]]
+    assert means_of_neighbours(means, dones).squeeze(-1).T.tolist() == right
+    broken = means.clone()
+    broken[2, 0] = torch.nan
+    found = means_of_neighbours(broken, dones).squeeze(-1).T
+    assert found[0, [0, 1, 3, 4]].tolist() == [1, 0, 16, 9] and torch.isnan(found[0, 2])
+    assert found[1:].tolist() == right[1:]
+
+
+def test_the_smoothness_losses_gradient_is_half_of_that_of_all_pairs() -> None:
+    """Where every step has two neighbours: but for the ends."""
+    torch.manual_seed(0)
+    means = torch.randn(6, 2, 3, dtype=torch.float64, requires_grad=True)
+    (pairs,) = torch.autograd.grad((means[1:] - means[:-1]).square().sum(), means)
+    dones = torch.zeros(6, 2, dtype=torch.bool)
+    (mine,) = torch.autograd.grad((means - means_of_neighbours(means.detach(), dones)).square().sum(), means)
+    torch.testing.assert_close(mine[1:-1], pairs[1:-1] / 2)
+
+
+def test_bound_loss_pulls_back_only_what_is_beyond() -> None:
+    torch.manual_seed(0)
+    unbounded = (3 * torch.randn(50, 4)).double().requires_grad_()
+    (gradient,) = torch.autograd.grad(bound_loss(unbounded, 1.5), unbounded)
+    right = 2 * np.sign(unbounded.detach().numpy()) * np.maximum(np.abs(unbounded.detach().numpy()) - 1.5, 0) / 50
+    np.testing.assert_allclose(gradient.numpy(), right, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda x: bound_loss(x, 1.5), unbounded)
 
 
 def test_a_whole_update_equals_one_written_with_plain_torch() -> None:
@@ -97,6 +145,8 @@ def test_a_whole_update_equals_one_written_with_plain_torch() -> None:
         entropy_coef=0.1,
         value_coef=0.7,
         max_grad_norm=0.5,
+        bound_coef=0.0,
+        smooth_coef=0.3,
     )
     ppo, rollout = make_ppo(cfg), make_rollout()
     policy = copy.deepcopy(ppo.policy).double()
@@ -120,6 +170,7 @@ def test_a_whole_update_equals_one_written_with_plain_torch() -> None:
     ratio = (log_prob - log_prob.detach()).exp()
     bonus = 0.1 * distribution.entropy().sum(-1).mean()
     loss = -(ratio * advantages).mean() - bonus + 0.7 * (policy.value(critic_obs[:T]) - returns).square().mean()
+    loss = loss + 0.3 * smoothness(distribution.mean, rollout.terminated | rollout.truncated)
     optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(policy.parameters(), 0.5)
