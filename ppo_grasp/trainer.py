@@ -7,7 +7,7 @@ import math
 import warnings
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Union
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -87,10 +87,12 @@ class Trainer:
         evaluate: Optional[Evaluate] = None,
         extra_config: Optional[Dict[str, Any]] = None,
         describe: Optional[Describe] = None,
+        best_by: Tuple[str, ...] = ("success_rate",),
     ) -> None:
-        """evaluate: returns metrics of a policy; its `success_rate` decides which checkpoint is the best.
+        """evaluate: returns metrics of a policy.
         extra_config: plain values about the task, for config.json and the checkpoints.
-        describe: puts a row of metrics into a sentence for the terminal; empty if there is nothing to say."""
+        describe: puts a row of metrics into a sentence for the terminal; empty if there is nothing to say.
+        best_by: names of the metrics that decide which checkpoint is the best.  Where the first are equal, the next decides."""
         taken = set(task.metric_names) & {*COUNTERS, *CHARTS, *LOSSES} - {"success_rate"}
         if taken:
             raise ValueError(f"metric names {sorted(taken)} of the task are the engine's own")
@@ -125,7 +127,8 @@ class Trainer:
 
         self.iteration = 0
         self.env_steps = 0
-        self.best_score = -math.inf
+        self.best_by = best_by
+        self.best: Tuple[float, ...] = (-math.inf,)
         self._earlier_wall_s = 0.0
         self._began = 0.0
         self._resumed_rng: Optional[Dict[str, Any]] = None
@@ -136,6 +139,11 @@ class Trainer:
         self._last_end: Any = None
         self._task_metrics: Dict[str, float] = {"success_rate": 0.0} if "success_rate" in task.metric_names else {}
         self._extra_row: Dict[str, float] = {}
+
+    @property
+    def best_score(self) -> float:
+        """The first of `best_by`, of the best checkpoint."""
+        return self.best[0]
 
     @property
     def wall_s(self) -> float:
@@ -178,6 +186,7 @@ class Trainer:
             "env_steps": self.env_steps,
             "wall_s": self.wall_s,
             "best_score": self.best_score,
+            "best": self.best,
             "ppo": self.ppo.state_dict(),
             "task": self.task.state_dict(),
             "rng": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(self.device) if on_cuda else None},
@@ -211,7 +220,8 @@ class Trainer:
             self.task.load_state_dict(state["task"])
             self.iteration = state["iteration"]
             self.env_steps = state["env_steps"]
-            self.best_score = state["best_score"]
+            known = len(self.best_by) == 1 or "best" in state  # else a score of before, by another measure
+            self.best = tuple(state.get("best", (state["best_score"],))) if known else (-math.inf,)
             self._earlier_wall_s = state["wall_s"]
             self._resumed_rng = state["rng"]
             self._task_metrics = state["task_metrics"]
@@ -343,8 +353,9 @@ class Trainer:
         with torch.no_grad(), named_range("evaluate"):
             result = self.evaluate(self.policy)
         self._extra_row.update({f"eval_{k}": float(v) for k, v in result.items()})
-        if result["success_rate"] >= self.best_score:  # of two equal ones the later, which is trained longer
-            self.best_score = float(result["success_rate"])
+        score = tuple(float(result[name]) for name in self.best_by)
+        if score >= self.best:  # of two equal ones the later, which is trained longer
+            self.best = score
             self.save(self.run_dir / BEST)
 
     def _time_parts(self) -> None:

@@ -124,6 +124,30 @@ def test_evaluation_decides_the_best_checkpoint(tmp_path: Path) -> None:
     assert rows[3]["eval_success_rate"] == 0.9 and rows[3]["eval_lift"] == 2.0
 
 
+def test_of_equal_scores_the_next_measure_decides(tmp_path: Path) -> None:
+    """As long as no grasp is still, what is held decides."""
+    scores = iter([(0.0, 0.2), (0.0, 0.9), (0.0, 0.4), (0.1, 0.3), (0.0, 1.0)])
+    seen: List[Tensor] = []
+
+    def evaluate(policy: ActorCritic) -> Dict[str, float]:
+        seen.append(policy.std_logit.detach().clone())
+        still, held = next(scores)
+        return {"success_rate": held, "still": still}
+
+    cfg = cfg_for(9, 8)
+    cfg.eval_interval = 2 * 16 * 8
+    best_after = []
+    trainer = Trainer(DoubleIntegrator(8, 5), cfg, tmp_path, evaluate, best_by=("still", "success_rate"))
+    save = trainer.save
+    trainer.save = lambda path: (best_after.append(len(seen)) if "best" in str(path) else None, save(path))[1]  # type: ignore[method-assign, assignment, func-returns-value]
+    result = trainer.run()
+    assert best_after == [1, 2, 4] and result["best_score"] == 0.1
+    assert torch.equal(load_policy(tmp_path / "checkpoint_best.pt")[0].std_logit, seen[3])
+    again = Trainer(DoubleIntegrator(8, 5), cfg, tmp_path / "again", evaluate, best_by=("still", "success_rate"))
+    again.load(tmp_path / "checkpoint_best.pt")
+    assert again.best == (0.1, 0.3)
+
+
 def test_run_directory_is_complete(tmp_path: Path) -> None:
     Trainer(DoubleIntegrator(8, 5), cfg_for(3, 8), tmp_path, extra_config={"objects": "cube"}).run()
     config = json.loads((tmp_path / "config.json").read_text())
