@@ -72,6 +72,12 @@ VARIANTS = {
     "level": "--reward level",
     "fast_turn": "--base-turn 0.2",
     "float32": "--no-amp",
+    "no_smooth": "--ppo.smooth-coef 0",
+    "no_bound": "--ppo.bound-coef 0",
+    "straight": "--base-slope 1",
+    "no_rest": "--reward-weights rest 0",
+    "any_grip": "--reward-weights gentle 0 effort 0",
+    "slow_fingers": "--finger-smoothing 0.8",
 }
 """The name of each variant and its options of train.py."""
 LEVELS = (50.0, 85.0)

@@ -17,7 +17,7 @@ from ppo_grasp.metrics import FILE as METRICS
 from tasks.commands import errors, options
 from tasks.commands.loading import checkpoint_path, load_set
 from tasks.commands.presets import COMMON, TrainArgs, defaults, settings_of
-from tasks.evaluation.measure import evaluate
+from tasks.evaluation.measure import STEADINESS, evaluate
 from tasks.grasp import build
 from tasks.grasp.observations import ACTOR, Layout
 from tasks.grasp.rewards import resolve
@@ -26,6 +26,8 @@ from tasks.objects import ObjectSet
 from tasks.simulators import registry
 
 RUNS = Path("runs")
+BEST_BY = ("still_success_rate", "success_rate")
+"""The measures that decide which checkpoint is the best."""
 FIRST_GRASPS = {True: 2e6, False: 6e6}
 """Environment steps by which a training usually has its first grasps, with few hands and with thousands."""
 
@@ -67,7 +69,9 @@ def train(args: TrainArgs) -> None:
     print(chosen(args, sim), flush=True)
     config = {**task_config(args, sim), "reward_weights": task.reward_weights()}
     measure = evaluation(args, sim, eval_objects)
-    trainer = Trainer(task, args.trainer, args.run_dir, measure, config, lambda row: describe(row, sim.few_hands))
+    trainer = Trainer(
+        task, args.trainer, args.run_dir, measure, config, lambda row: describe(row, sim.few_hands), BEST_BY
+    )
     if checkpoint is not None:
         trainer.load(checkpoint)
     elif policy is not None:
@@ -139,7 +143,8 @@ def evaluation(
         if not runner:
             runner.append(PolicyRunner(task, policy.act_deterministic, args.trainer.graphs))
         result = evaluate(task, lambda: runner[0].play(args.task.episode_steps), args.eval_envs).summary()
-        return {key: result[key] for key in ("success_rate", "ever_success_rate", "average_lift_height_m")}
+        rates = ("success_rate", "still_success_rate", "ever_success_rate", "average_lift_height_m")
+        return {key: float(result[key]) for key in (*rates, *STEADINESS)}
 
     return measure
 

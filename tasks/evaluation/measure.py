@@ -16,6 +16,32 @@ LIFTED = 0.03
 """m, an object that has risen by this was lifted."""
 
 
+def _quantile(share: float) -> Callable[[Tensor], float]:
+    return lambda values: float(torch.quantile(values, share))
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.mean())
+
+
+STEADINESS: Dict[str, Tuple[str, Callable[[Tensor], float]]] = {
+    "grip_force_n": ("grip_force", _quantile(0.5)),
+    "grip_force_p95_n": ("grip_force", _quantile(0.95)),
+    "grip_force_spread_n": ("grip_force", lambda values: float(values.std(unbiased=False))),
+    "grip_to_weight": ("grip_to_weight", _quantile(0.5)),
+    "contact_force_std_n": ("force_std", _mean),
+    "action_rate": ("action_rate", _mean),
+    "base_action_rate": ("base_action_rate", _mean),
+    "sign_changes": ("sign_changes", _mean),
+    "saturated_share": ("saturated_share", _mean),
+    "object_speed_m_s": ("object_speed", _quantile(0.5)),
+    "object_turn_rad_s": ("object_turn", _quantile(0.5)),
+    "joint_jerk_rad_s3": ("joint_jerk", _quantile(0.5)),
+    "drive_torque_nm": ("drive_torque", _quantile(0.5)),
+}
+"""Keys of the JSON.  Each is a quantity of `EpisodeRecord`, and how it is summed up over the episodes that were held."""
+
+
 def wilson(successes: int, trials: int, z: float = 1.96) -> Tuple[float, float]:
     """95 % interval of a proportion (Wilson 1927); (0, 1) without trials."""
     if trials == 0:
@@ -68,7 +94,7 @@ class Evaluation:
         return result
 
     def per_object(self) -> Dict[str, Dict[str, float]]:
-        """Name -> episodes, success_rate, ever_success_rate; objects that were met, in the set's order."""
+        """Name -> episodes, success_rate, still_success_rate, ever_success_rate; objects that were met, in the set's order."""
         result = {}
         for index, name in enumerate(self.object_names):
             mine = self.episodes.object_id == index
@@ -77,6 +103,7 @@ class Evaluation:
                 result[name] = {
                     "episodes": count,
                     "success_rate": float(self.episodes.held[mine].float().mean()),
+                    "still_success_rate": float(self.episodes.still[mine].float().mean()),
                     "ever_success_rate": float(self.episodes.ever[mine].float().mean()),
                 }
         return result
@@ -84,15 +111,16 @@ class Evaluation:
     def summary(self) -> Dict[str, Any]:
         """The figures, as `evaluate_policy.py --json` writes them."""
         e, n = self.episodes, self.num_episodes
-        held, ever = int(e.held.sum()), int(e.ever.sum())
-        steady = e.force_std[e.held]
+        held, still, ever = int(e.held.sum()), int(e.still.sum()), int(e.ever.sum())
         return {
             "success_rate": held / n,
             "success_ci95": list(wilson(held, n)),
+            "still_success_rate": still / n,
+            "still_ci95": list(wilson(still, n)),
             "ever_success_rate": ever / n,
             "ever_success_ci95": list(wilson(ever, n)),
             "average_lift_height_m": float(e.final_rise.mean()),
-            "contact_force_std_n": float(steady.mean()) if len(steady) else 0.0,
+            **{key: total(getattr(e, name)[e.held]) if held else 0.0 for key, (name, total) in STEADINESS.items()},
             "num_episodes": n,
             "failures": self.failures(),
             "per_object": self.per_object(),

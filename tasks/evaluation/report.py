@@ -47,9 +47,18 @@ def print_report(result: Dict[str, Any], console: Console) -> None:
     """result: as in the JSON, with `inference_batch`, `inference_per_s`, `wall_s` and `steps_per_s`."""
     head = Table.grid(padding=(0, 3))
     head.add_row("[bold green]held", f"[bold green]{_rate(result['success_rate'], result['success_ci95'])}")
+    head.add_row("[bold]still", _rate(result["still_success_rate"], result["still_ci95"]))
     head.add_row("[bold]ever at the goal", _rate(result["ever_success_rate"], result["ever_success_ci95"]))
     head.add_row("[bold]average lift", f"{round(100 * result['average_lift_height_m'], 1) + 0.0:.1f} cm")
-    head.add_row("[bold]contact force, std", f"{result['contact_force_std_n']:.2f} N while held")
+    grip, most, to_weight = result["grip_force_n"], result["grip_force_p95_n"], result["grip_to_weight"]
+    head.add_row(
+        "[bold]fingertips press", f"{grip:.1f} N, {to_weight:.1f} times the weight; one in twenty {most:.0f} N or more"
+    )
+    head.add_row(
+        "", f"standard deviation {result['contact_force_std_n']:.2f} N; drives {result['drive_torque_nm']:.2f} N m"
+    )
+    speed, signs = 100 * result["object_speed_m_s"], 100 * result["sign_changes"]
+    head.add_row("[bold]while held", f"object {speed:.2f} cm/s; base actions change sign in {signs:.0f} % of the steps")
     ms = result["inference_ms"]
     head.add_row("[bold]inference", f"{ms:.3f} ms for one observation, {1e3 / ms:,.0f} per s")
     head.add_row("", f"{result['inference_per_s']:,.0f} per s in batches of {result['inference_batch']}")
@@ -64,13 +73,14 @@ def print_report(result: Dict[str, Any], console: Console) -> None:
     worst = sorted(result["per_object"].items(), key=lambda kv: (kv[1]["success_rate"], kv[1]["ever_success_rate"]))
     table = Table(title="objects, worst first", title_justify="left", header_style="bold")
     table.add_column("object")
-    for title in ("episodes", "held", "ever"):
+    for title in ("episodes", "held", "still", "ever"):
         table.add_column(title, justify="right")
     for name, row in worst[:MOST_ROWS]:
         table.add_row(
             name,
             f"{row['episodes']:.0f}",
             f"{100 * row['success_rate']:.0f} %",
+            f"{100 * row['still_success_rate']:.0f} %",
             f"{100 * row['ever_success_rate']:.0f} %",
         )
     console.print(table)

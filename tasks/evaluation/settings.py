@@ -16,6 +16,10 @@ Cfg = TypeVar("Cfg")
 MeasuredIn = Literal["fine", "trained"]
 
 
+BEFORE: Dict[str, Any] = {"base_slope": 1.0}
+"""The task's settings from before there was an option for them."""
+
+
 class SettingsError(ValueError):
     """Settings of another program or version; the message is one line."""
 
@@ -58,6 +62,8 @@ class TrainingSettings:
         values = config.get("task", config) if isinstance(config, dict) else None
         if not isinstance(values, dict):
             raise SettingsError("its settings cannot be read")
+        if isinstance(values.get("grasp"), dict):
+            values = {**values, "grasp": {**BEFORE, **values["grasp"]}}
         known = {f.name for f in fields(cls)} - {"simulators"}
         settings = rebuild(cls, {key: value for key, value in values.items() if key in known}, "settings")
         for entry in registry.SIMULATORS:

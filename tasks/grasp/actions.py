@@ -30,17 +30,19 @@ class DriveTargets:
         x, y, z = cfg.base_reach
         self._base_low = torch.tensor([-x, -y, 0.0, -cfg.max_tilt, -cfg.max_fingers_up, -cfg.max_yaw], device=device)
         self._base_high = torch.tensor([x, y, z, cfg.max_tilt, cfg.max_tilt, cfg.max_yaw], device=device)
+        self._slope = cfg.base_slope
         self._step = torch.tensor([cfg.base_step] * 3 + [cfg.base_turn] * 3, device=device)
         self._leash = torch.tensor([cfg.base_leash] * 3 + [cfg.turn_leash] * 3, device=device)
 
     def move(self, action: Tensor, joint_pos: Tensor) -> None:
         """Moves the targets.  action (N, D) within [-1, 1]; joint_pos (N, D), where the drives are.
 
-        Base: the target moves, on a leash, within reach.  Fingers: the target is smoothed.
+        Base: the target moves, on a leash, within reach; small actions move it finely.  Fingers: the target is smoothed.
         """
         base, fingers = self.position[:, :BASE], self.position[:, BASE:]
         measured = joint_pos[:, :BASE]
-        base.addcmul_(action[:, :BASE], self._step)
+        by = action[:, :BASE]
+        base.addcmul_(by * (self._slope + (1 - self._slope) * by.square()), self._step)
         base.clamp_(measured - self._leash, measured + self._leash).clamp_(self._base_low, self._base_high)
         wanted = torch.addcmul(self._finger_middle, action[:, BASE:], self._finger_reach)
         fingers.lerp_(wanted, self._share_of_new)

@@ -29,10 +29,17 @@ class GraspCfg:
     """m, an object is at its goal when its origin is nearer than this."""
     hold_time: float = 0.5
     """s at the end of the episode.  A grasp is held if the object is at its goal for all of that time."""
+    still_speed: float = 0.05
+    """m/s.  A held grasp is still if the object stays slower than this, and than `still_turn`, for all of `hold_time`."""
+    still_turn: float = 0.5
+    """rad/s"""
     base_step: float = 0.03
     """m, a full action moves the base's target by this much in one step."""
     base_turn: float = 0.1
     """rad, a full action turns the base's target by this much in one step."""
+    base_slope: float = 0.2
+    """A base action a moves the target by base_slope a + (1 - base_slope) a^3 of a full step: fast far from the goal, fine near
+    it.  1 is a straight line."""
     base_leash: float = 0.04
     """m, the base's target stays this close to where the base is."""
     turn_leash: float = 0.25

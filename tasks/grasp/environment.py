@@ -24,6 +24,8 @@ from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
 from tasks.simulators.contract import COMPILE_OPTIONS, Simulator, Start
 
+GRAVITY = 9.81
+"""m/s^2"""
 PHASE_STEPS = 10_000_000
 """Environment steps over which the phase of rewards goes from 0 to 1."""
 
@@ -56,8 +58,7 @@ class GraspTask(VecTask):
         self.reward = Reward(resolve(cfg.reward, cfg.reward_weights), device)
         self.targets = DriveTargets(hand, cfg, n, device)
         self.situation = SituationReader(simulator, hand, self.library, cfg.success_radius, cfg.table_half_side)
-        hold_steps = round(cfg.hold_time / simulator.control_dt)
-        self.episodes = Episodes(n, hand.num_fingertips + 1, hold_steps, evaluation, device)
+        self.episodes = Episodes(hand, cfg, n, simulator.control_dt, evaluation, device)
         self.metrics = TaskMetrics(objects.kinds, self.library.kind, [t.name for t in self.reward.terms])
         self.metric_names, self.metric_sums = self.metrics.names, self.metrics.sums
 
@@ -132,7 +133,7 @@ class GraspTask(VecTask):
         self.episodes.advance(outcome, reward, failed)
         if not self.evaluation:
             self.metrics.add_rewards(parts)
-        self._count_ended(terminated | truncated, truncated, now)
+        self._count_ended(terminated | truncated, truncated, outcome)
         self.previous_action.copy_(action)
         # Diverged worlds have ended, so what the critic sees of them has no weight.  But it must be a number.
         final_critic_obs = torch.nan_to_num(self._views(now)[1])
@@ -144,20 +145,20 @@ class GraspTask(VecTask):
             progress=(self.episodes.best_distance - now.gaps).clamp(min=0).mean(-1),
             goal_height=self.episodes.goal.pos[:, 2],
             lift_height=self.cfg.lift_height,
+            weight=GRAVITY * self.library.mass[now.state.object_id] * self.episodes.mass_scale,
             action=action,
             previous_action=self.previous_action,
             phase=(self.env_steps / PHASE_STEPS).clamp(max=1),
         )
 
-    def _count_ended(self, ended: Tensor, truncated: Tensor, now: Situation) -> None:
+    def _count_ended(self, ended: Tensor, truncated: Tensor, o: Outcome) -> None:
         """Tells metrics, curriculum and, in evaluation, the records of the episodes that ended."""
-        held = truncated & self.episodes.held
-        object_id, failed = now.state.object_id, now.state.failed
+        held, still = truncated & self.episodes.held, truncated & self.episodes.still
         counts = ended & ~self.episodes.counted if self.evaluation else ended
-        self.metrics.add_episodes(counts, self.episodes, held, now.off_table, failed, object_id)
-        self.curriculum.report(object_id, ended, held)
+        self.metrics.add_episodes(counts, self.episodes, held, still, o.now)
+        self.curriculum.report(o.now.state.object_id, ended, held)
         if self.evaluation:
-            self.episodes.keep_record(ended, held, now)
+            self.episodes.keep_record(ended, held, still, o)
 
     def _next_objects(self) -> Tensor:
         """(N,) ids: drawn by the curriculum, or in turn, or what the simulator was built with."""

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tasks.grasp.config import GraspCfg
 from tasks.grasp.rewards import Outcome
 from tasks.grasp.situation import Goal, Situation
+from tasks.grasp.steadiness import SERIES, LastSteps
+from tasks.hands.spec import HandSpec
 from tasks.simulators.contract import Start
 
 TOUCH_FORCE = 0.1
@@ -22,6 +25,8 @@ class EpisodeRecord:
     object_id: Tensor
     held: Tensor
     """bool, at the goal for the whole last `hold_time`."""
+    still: Tensor
+    """bool, held, and the object slower than `still_speed` and `still_turn` for all of that time."""
     ever: Tensor
     """bool, at the goal at any step."""
     touched: Tensor
@@ -33,7 +38,27 @@ class EpisodeRecord:
     final_rise: Tensor
     """m"""
     force_std: Tensor
-    """N, standard deviation over `hold_time` at the end of the fingertips' summed contact force."""
+    """N, standard deviation over the last `hold_time` of the fingertips' summed contact force."""
+    grip_to_weight: Tensor
+    """`grip_force` as a multiple of the object's weight in that world."""
+    grip_force: Tensor
+    """N, the fingertips' summed contact force.  This and what follows are means over the last `hold_time`."""
+    action_rate: Tensor
+    """By how much an action changes in a step; at most 2."""
+    base_action_rate: Tensor
+    """The same of the base's actions alone."""
+    sign_changes: Tensor
+    """Share of the base's actions whose sign differs from the step before."""
+    saturated_share: Tensor
+    """Share of the actions beyond 0.95 of their range."""
+    object_speed: Tensor
+    """m/s"""
+    object_turn: Tensor
+    """rad/s"""
+    joint_jerk: Tensor
+    """rad/s^3, root mean square over the drives that turn, from their velocities in three steps."""
+    drive_torque: Tensor
+    """N m, root mean square over the fingers' drives."""
 
     @classmethod
     def zeros(cls, num_envs: int, device: torch.device) -> EpisodeRecord:
@@ -42,8 +67,9 @@ class EpisodeRecord:
         def empty(dtype: torch.dtype) -> Tensor:
             return torch.zeros(num_envs, dtype=dtype, device=device)
 
-        flags = {name: empty(torch.bool) for name in ("held", "ever", "touched", "dropped")}
-        floats = {name: empty(torch.float32) for name in ("max_rise", "final_rise", "force_std")}
+        flags = {name: empty(torch.bool) for name in ("held", "still", "ever", "touched", "dropped")}
+        measured = ("max_rise", "final_rise", "force_std", "grip_to_weight", *SERIES)
+        floats = {name: empty(torch.float32) for name in measured}
         return cls(object_id=empty(torch.int64), **flags, **floats)
 
 
@@ -51,23 +77,26 @@ class Episodes:
     """The episode that runs in each world.  All tensors are written in place and keep their addresses."""
 
     def __init__(
-        self, num_envs: int, num_distances: int, hold_steps: int, evaluation: bool, device: torch.device
+        self, hand: HandSpec, cfg: GraspCfg, num_envs: int, control_dt: float, evaluation: bool, device: torch.device
     ) -> None:
-        """num_distances: of fingertips and palm; hold_steps: control steps at the goal that count as held."""
+        """control_dt: seconds of a control step."""
 
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(num_envs, *shape, device=device)
 
-        self.hold_steps, self.evaluation = hold_steps, evaluation
+        self.evaluation, self.still_speed, self.still_turn = evaluation, cfg.still_speed, cfg.still_turn
+        self.hold_steps = round(cfg.hold_time / control_dt)
+        """Control steps at the goal, without a break, that count as held."""
         self.goal = Goal(pos=zeros(3), quat=zeros(4), rest_height=zeros())
         self.mass_scale, self.friction = zeros(), zeros()
         """(N,) of the object: times its own mass, and its sliding friction."""
-        self.best_distance = zeros(num_distances)
+        self.best_distance = zeros(hand.num_fingertips + 1)
         """(N, F + 1) m, the smallest distances of fingertips and palm to the object so far."""
-        self.progress = torch.zeros(6, num_envs, device=device)
+        self.progress = torch.zeros(7, num_envs, device=device)
         """The rows are the properties below.  They are one tensor so that they are cleared and summed at once; flags are 1 or
         0 and counts are floats."""
-        self.recent_force = zeros(hold_steps)
+        self.last_steps = LastSteps(num_envs if evaluation else 0, self.hold_steps, hand.num_drives, control_dt, device)
+        """In evaluation: what steadiness is measured by."""
         self.counted = torch.zeros(num_envs, dtype=torch.bool, device=device)
         """(N,) in evaluation: the world's first episode has ended and is in `record`."""
         self.record = EpisodeRecord.zeros(num_envs, device)
@@ -106,6 +135,16 @@ class Episodes:
         return self.progress[5]
 
     @property
+    def steps_still(self) -> Tensor:
+        """(N,) steps at the goal and still, without a break, up to now."""
+        return self.progress[6]
+
+    @property
+    def still(self) -> Tensor:
+        """(N,) bool, still at the goal for as long as counts as held."""
+        return self.steps_still >= self.hold_steps
+
+    @property
     def held(self) -> Tensor:
         """(N,) bool, at the goal for as long as counts as held."""
         return self.steps_at_goal >= self.hold_steps
@@ -123,7 +162,7 @@ class Episodes:
         put(self.goal.rest_height, start.object_pos[:, 2])
         self.progress.masked_fill_(mask, 0)
         if self.evaluation:
-            self.recent_force.masked_fill_(mask[:, None], 0)
+            self.last_steps.clear(mask)
 
     def begin_distances(self, mask: Tensor, now: Situation) -> None:
         """Where new episodes begin, their first distances are the smallest so far."""
@@ -134,25 +173,30 @@ class Episodes:
         now = o.now
         torch.minimum(self.best_distance, now.gaps, out=self.best_distance)
         self.steps_at_goal.add_(1).mul_(now.at_goal)
+        still = now.at_goal & (now.object_speed < self.still_speed) & (now.object_turn < self.still_turn)
+        self.steps_still.add_(1).mul_(still)
         self.ever.logical_or_(now.at_goal)
         self.touched.logical_or_(((now.tip_force > TOUCH_FORCE) & (now.tip_distance < 0.005)).any(-1))
         torch.maximum(self.max_rise, torch.where(failed, self._zero, now.rise), out=self.max_rise)
         self.total_reward.add_(reward)
         if self.evaluation:
-            force = torch.where(failed, self._zero, now.tip_force.sum(-1))[:, None]
-            self.recent_force.copy_(torch.cat([self.recent_force[:, 1:], force], dim=-1))
+            self.last_steps.add(now.state, o.action, o.previous_action, now.tip_force.sum(-1))
 
-    def keep_record(self, ended: Tensor, held: Tensor, now: Situation) -> None:
-        """In evaluation: keeps how the first episode of each world went.  ended, held: (N,) bool."""
+    def keep_record(self, ended: Tensor, held: Tensor, still: Tensor, o: Outcome) -> None:
+        """In evaluation: keeps how the first episode of each world went.  ended, held, still: (N,) bool."""
+        now, means = o.now, self.last_steps.means()
         new = {
             "object_id": now.state.object_id,
             "held": held,
+            "still": still,
             "ever": self.ever.bool(),
             "touched": self.touched.bool(),
             "dropped": now.off_table,
             "max_rise": self.max_rise,
             "final_rise": torch.where(now.state.failed, self._zero, now.rise),
-            "force_std": self.recent_force.std(dim=-1),
+            "force_std": self.last_steps.force_std(),
+            "grip_to_weight": means["grip_force"] / o.weight,
+            **means,
         }
         counts = ended & ~self.counted
         for name, value in new.items():

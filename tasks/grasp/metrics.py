@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tasks.grasp.episodes import Episodes
+from tasks.grasp.situation import Situation
 
 OF_EPISODES = (
     "ever_success_rate",
@@ -17,6 +18,7 @@ OF_EPISODES = (
     "episode_steps",
     "dropped_rate",
     "failed_worlds",
+    "still_success_rate",
     "success_rate",
 )
 """Means over the episodes that ended.  The first five are the first rows of `Episodes.progress`."""
@@ -33,17 +35,15 @@ class TaskMetrics:
         """(len(names), 2) sum and count."""
         self._zero = torch.zeros((), device=kind.device)
 
-    def add_episodes(
-        self, counts: Tensor, episodes: Episodes, held: Tensor, dropped: Tensor, failed: Tensor, object_id: Tensor
-    ) -> None:
-        """Adds the episodes of the worlds in counts.  All are (N,): bool, but for object_id."""
-        flags = torch.stack([dropped, failed, held, counts]).float()
+    def add_episodes(self, counts: Tensor, episodes: Episodes, held: Tensor, still: Tensor, now: Situation) -> None:
+        """Adds the episodes of the worlds in counts.  counts, held, still: (N,) bool."""
+        flags = torch.stack([now.off_table, now.state.failed, still, held, counts]).float()
         values = torch.where(counts, torch.cat([episodes.progress[:5], flags]), self._zero)
         sums = values.sum(-1)
         of_episodes, of_kinds, _ = self.sums.split(self._split)
         of_episodes[:, 0] += sums[:-1]
         of_episodes[:, 1] += sums[-1]
-        of_kinds.index_add_(0, self._kind[object_id], values[-2:].T)  # held, and 1
+        of_kinds.index_add_(0, self._kind[now.state.object_id], values[-2:].T)  # held, and 1
 
     def add_rewards(self, parts: Tensor) -> None:
         """Adds a step's weighted terms, (K, N)."""

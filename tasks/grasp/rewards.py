@@ -8,12 +8,14 @@ Lengths are in metres, forces in newtons.  All tensors are (N,) unless they say 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Callable, Dict, Mapping, NamedTuple, Tuple
 
 import torch
 from torch import Tensor
 
+from tasks.grasp.actions import BASE
 from tasks.grasp.situation import Situation
 
 
@@ -28,6 +30,8 @@ class Outcome:
     """(N,) of the goal above the ground."""
     lift_height: float
     """From where the object rested up to its goal."""
+    weight: Tensor
+    """(N,) N, of the object."""
     action: Tensor
     """(N, D)"""
     previous_action: Tensor
@@ -138,6 +142,35 @@ def still_at_goal(o: Outcome) -> Tensor:
     return at_goal(o) * torch.exp(o.now.object_speed / -0.1)
 
 
+def by_orders(x: Tensor) -> Tensor:
+    """From 1 at 0 to 0 at 100: 1 - log(1 + x) / log(101).
+
+    Each halving of a large x pays the same.  So there is something to gain both far from the best and close to it.
+    """
+    return (1 - torch.log1p(x) / math.log(101)).clamp(min=0)
+
+
+def at_rest(o: Outcome) -> Tensor:
+    """At the goal, and how little the object moves, by orders of magnitude: in units of 1 cm/s and 0.1 rad/s."""
+    return at_goal(o) * by_orders(o.now.object_speed / 0.01 + o.now.object_turn / 0.1)
+
+
+def gentle_grip(o: Outcome) -> Tensor:
+    """At the goal, and how little the fingertips press, by orders of magnitude: in N beyond three times the weight and 1 N.
+
+    It is never negative, so pressing hard is no worse than letting go.
+    """
+    return at_goal(o) * by_orders((o.now.tip_force.sum(-1) - 3 * o.weight - 1).clamp(min=0))
+
+
+def little_effort(o: Outcome) -> Tensor:
+    """At the goal, and how little torque the fingers' drives exert, by orders of magnitude: mean size in 0.01 N m.
+
+    A hand that is paid for gentle fingertips alone presses with its palm and the other links of its fingers.
+    """
+    return at_goal(o) * by_orders(o.now.state.drive_force[:, BASE:].abs().mean(-1) / 0.01)
+
+
 def action_rate_squared(o: Outcome) -> Tensor:
     """|a - a_prev|^2"""
     return (o.action - o.previous_action).square().sum(-1)
@@ -197,6 +230,9 @@ DEFAULT: Preset = (
     Weighted("exact", goal_exact, 0.1),
     Weighted("at_goal", at_goal, 0.3),
     Weighted("still", still_at_goal, 0.1),
+    Weighted("rest", at_rest, 0.6),
+    Weighted("gentle", gentle_grip, 0.3),
+    Weighted("effort", little_effort, 1.0),
     Weighted("action_rate", action_rate_squared, -0.0005),
     Weighted("dropped", dropped, -1.0),
 )
@@ -206,7 +242,7 @@ LEVEL: Preset = tuple(t._replace(term=lifted_no_higher) if t.name == "lift" else
 """As the default, but lifting higher than the goal pays less.  Few hands learn to lift, and then stay up there."""
 
 LOOSE: Preset = tuple(t for t in DEFAULT if t.name not in ("exact", "still"))
-"""As the default, but it pays nothing for being in the middle of the success radius, or still there."""
+"""As the default, but it pays nothing for being in the middle of the success radius, or slow there."""
 
 TWO_STAGE: Preset = tuple(
     fading(t.name, t.term, t.weight) if t.name in ("reach", "fingers", "palm") else t for t in DEFAULT

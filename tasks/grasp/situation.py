@@ -74,6 +74,8 @@ class Situation:
     """(N,) bool, within the success radius."""
     object_speed: Tensor
     """(N,) m/s"""
+    object_turn: Tensor
+    """(N,) rad/s"""
     off_table: Tensor
     """(N,) bool"""
 
@@ -123,6 +125,7 @@ class SituationReader:
             goal_distance=goal_distance,
             at_goal=goal_distance < self.success_radius,
             object_speed=state.object_vel[:, :3].norm(dim=-1),
+            object_turn=state.object_vel[:, 3:].norm(dim=-1),
             off_table=(state.object_pos.abs() > self._table_reach).any(-1),
         )
 

@@ -16,6 +16,7 @@ from tasks.objects import load_objects
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
 import robustness
+import steadiness
 
 
 def test_a_masked_slice_is_at_its_mean_and_nothing_else_changes() -> None:
@@ -35,6 +36,13 @@ def test_a_late_policy_acts_on_what_it_saw_before() -> None:
     assert seen == [0, 0, 0, 10, 20, 30]
     late.waiting.clear()
     assert float(late(torch.tensor([7.0]))) == 70
+
+
+def test_a_late_policy_fit_for_a_graph_does_the_same() -> None:
+    late = steadiness.Late(lambda obs: 10 * obs, 2)
+    for _ in range(2):
+        late.restart()
+        assert [float(late(torch.tensor([float(t)]))) for t in range(7, 13)] == [70, 70, 70, 80, 90, 100]
 
 
 def test_heavier_objects_are_heavier_in_proportion() -> None:

@@ -25,7 +25,7 @@ def situation(state: SimState, palm: PalmFrame, **given: Tensor) -> Situation:
     zeros = torch.zeros(count)
     values = {
         "gaps": torch.zeros(count, tips + 1), "tip_force": torch.zeros(count, tips), "height": zeros, "rise": zeros,
-        "goal_distance": zeros, "at_goal": zeros > 0, "object_speed": zeros, "off_table": zeros > 0,
+        "goal_distance": zeros, "at_goal": zeros > 0, "object_speed": zeros, "object_turn": zeros, "off_table": zeros > 0,
     }  # fmt: skip
     return Situation(state=state, palm=palm, **{**values, **given})
 
@@ -62,6 +62,7 @@ def outcome(seed: int = 0, count: int = 400, **given: Any) -> Outcome:
     device = torch.device("cpu")
     state = SimState.zeros(SHADOW_HAND, count, device)
     zeros = torch.zeros(count)
+    state.drive_force.copy_(uniform(-0.9, 0.9, 24))
     palm = palm_frame(state, Goal(torch.zeros(count, 3), state.object_quat, zeros))
     rise, rest = uniform(-0.06, 0.4), uniform(0.06, 0.12)
     goal_distance = uniform(0.0, 0.4)
@@ -70,6 +71,7 @@ def outcome(seed: int = 0, count: int = 400, **given: Any) -> Outcome:
         progress=uniform(0.0, 0.02),
         goal_height=rest + 0.25,
         lift_height=0.25,
+        weight=uniform(0.1, 10.0),
         action=uniform(-1.0, 1.0, 24),
         previous_action=uniform(-1.0, 1.0, 24),
         phase=torch.tensor(0.3),
@@ -84,6 +86,7 @@ def outcome(seed: int = 0, count: int = 400, **given: Any) -> Outcome:
         "goal_distance": goal_distance,
         "at_goal": goal_distance < 0.05,
         "object_speed": uniform(0.0, 0.4),
+        "object_turn": uniform(0.0, 4.0),
         "off_table": uniform(0, 1) < 0.1,
     }
     return changed(base, **{**drawn, **given})

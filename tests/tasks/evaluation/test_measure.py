@@ -6,6 +6,7 @@ from dataclasses import fields
 from types import SimpleNamespace
 from typing import Any, Optional, cast
 
+import numpy as np
 import pytest
 import torch
 from scipy.stats import binomtest
@@ -76,6 +77,11 @@ def some() -> Evaluation:
             max_rise=0.3,
             final_rise=torch.tensor([0.25, 0.1, 0.0, 0.24, 0.26, 0.05]),
             force_std=torch.tensor([1.0, 50.0, 50.0, 2.0, 3.0, 50.0]),
+            still=torch.tensor([True, False, False, True, False, False]),
+            grip_force=torch.tensor([4.0, 90.0, 90.0, 6.0, 11.0, 90.0]),
+            grip_to_weight=torch.tensor([3.0, 90.0, 90.0, 2.0, 9.0, 90.0]),
+            object_speed=torch.tensor([0.01, 9.0, 9.0, 0.03, 0.02, 9.0]),
+            sign_changes=torch.tensor([0.0, 1.0, 1.0, 0.3, 0.0, 1.0]),
         ),
         NAMES,
     )
@@ -84,8 +90,18 @@ def some() -> Evaluation:
 def test_per_object() -> None:
     per_object = some().per_object()
     assert list(per_object) == ["ball", "box", "mug"], "in the set's order, those that were met"
-    assert per_object["ball"] == {"episodes": 2, "success_rate": 0.5, "ever_success_rate": 1.0}
-    assert per_object["box"] == {"episodes": 1, "success_rate": 0.0, "ever_success_rate": 0.0}
+    assert per_object["ball"] == {
+        "episodes": 2,
+        "success_rate": 0.5,
+        "still_success_rate": 0.5,
+        "ever_success_rate": 1.0,
+    }
+    assert per_object["box"] == {
+        "episodes": 1,
+        "success_rate": 0.0,
+        "still_success_rate": 0.0,
+        "ever_success_rate": 0.0,
+    }
     assert per_object["mug"]["episodes"] == 3
     assert per_object["mug"]["success_rate"] == pytest.approx(2 / 3)
     assert per_object["mug"]["ever_success_rate"] == 1.0
@@ -101,6 +117,12 @@ def test_summary() -> None:
     assert summary["average_lift_height_m"] == pytest.approx(0.15)
     assert summary["contact_force_std_n"] == pytest.approx(2.0), "of the held ones"
     assert sum(e["episodes"] for e in summary["per_object"].values()) == 6
+    assert summary["still_success_rate"] == pytest.approx(1 / 3)
+    assert summary["still_ci95"] == pytest.approx(list(wilson(2, 6)))
+    of_held = {"grip_force_n": 6.0, "grip_to_weight": 3.0, "object_speed_m_s": 0.02, "sign_changes": 0.1}
+    assert {key: summary[key] for key in of_held} == pytest.approx(of_held)
+    assert summary["grip_force_p95_n"] == pytest.approx(float(np.percentile([4.0, 6.0, 11.0], 95)))
+    assert summary["grip_force_spread_n"] == pytest.approx(float(np.std([4.0, 6.0, 11.0])))
     none = Evaluation(record(3), NAMES).summary()
     assert none["success_rate"] == 0 and none["contact_force_std_n"] == 0
 

@@ -113,8 +113,21 @@ def test_training_starts_at_random_times_with_random_masses() -> None:
 # ------------------------------------------------------------------------------------------------------------ the actions
 
 
+def test_base_actions_are_fine_near_zero_and_full_at_their_ends() -> None:
+    task = scripted(5, base_slope=0.2)
+    task.reset()
+    begin = task.targets.position.clone()
+    action = idle(task)
+    share = torch.tensor([0.0, 0.1, -0.5, 1.0, -1.0])
+    action[:, :6] = share[:, None]
+    task.step(action)
+    moved = (task.simulator.targets - begin)[:, [0, 5]].double().numpy()
+    right = [0.0, 0.1 * (0.2 + 0.8 * 0.01), -0.5 * (0.2 + 0.8 * 0.25), 1.0, -1.0]
+    np.testing.assert_allclose(moved, np.outer(right, [0.03, 0.1]), atol=1e-6)
+
+
 def test_base_targets_are_increments_on_a_leash() -> None:
-    task = scripted(3)
+    task = scripted(3, base_slope=1.0)
     task.reset()
     begin = task.targets.position.clone()
     task.simulator.follow = False  # the base does not move, so the leash tightens
@@ -296,7 +309,7 @@ def test_diverged_world_ends_and_poisons_nothing(value: float, reward: str, eval
     assert (task.metric_sums.abs() < 1e3).all() and torch.isfinite(task.curriculum.success).all()
     for f in fields(task.episodes.record):
         assert (getattr(task.episodes.record, f.name).float().abs() < 1e3).all(), f"record.{f.name}"
-    for name in ("best_distance", "max_rise", "total_reward", "recent_force"):
+    for name in ("best_distance", "max_rise", "total_reward"):
         assert torch.isfinite(getattr(task.episodes, name)).all(), name
     assert torch.isfinite(task.targets.position).all() and torch.isfinite(task.episodes.goal.pos).all()
 

@@ -124,7 +124,7 @@ def held(count: int, **given: Any) -> Outcome:
     """Palm and fingertips at the object, nothing moves."""
     zeros = torch.zeros(count)
     values = {
-        "tip_distance": torch.zeros(count, 5), "palm_distance": zeros, "progress": zeros, "object_speed": zeros,
+        "tip_distance": torch.zeros(count, 5), "palm_distance": zeros, "progress": zeros, "object_speed": zeros, "object_turn": zeros,
         "off_table": zeros > 0, "action": torch.zeros(count, 24), "previous_action": torch.zeros(count, 24),
     }  # fmt: skip
     return outcome(count=count, **{**values, **given})
@@ -254,3 +254,35 @@ def test_terms_mean_the_same_for_a_hand_of_four_fingertips() -> None:
     )
     for name, term, *_ in (*DEFAULT, *PRESETS["recipe"]):
         torch.testing.assert_close(term(four), term(two), msg=name)
+
+
+# What is paid for steadiness.
+
+
+def at_the_goal(count: int, **given: Any) -> Outcome:
+    goal = {"rise": torch.full((count,), 0.25), "goal_distance": torch.zeros(count), "at_goal": torch.ones(count) > 0}
+    return held(count, **goal, **given)
+
+
+def test_steadiness_by_its_formulas() -> None:
+    o = outcome(seed=4)
+    o = changed(o, tip_distance=0.1 * o.now.tip_distance, palm_distance=0.1 * o.now.palm_distance)
+    gate = (array(o.now.tip_distance).sum(1) < 0.10) & (array(o.now.palm_distance) < 0.05) & o.now.at_goal.numpy()
+    assert 10 < gate.sum() < COUNT
+
+    def by_orders(x: np.ndarray) -> np.ndarray:
+        return np.maximum(1 - np.log(1 + x) / np.log(101), 0) * gate
+
+    check(rewards.at_rest(o), by_orders(array(o.now.object_speed) / 0.01 + array(o.now.object_turn) / 0.1))
+    excess = np.maximum(array(o.now.tip_force).sum(1) - 3 * array(o.weight) - 1, 0)
+    check(rewards.gentle_grip(o), by_orders(excess))
+    check(rewards.little_effort(o), by_orders(np.abs(array(o.now.state.drive_force)[:, 6:]).mean(1) / 0.01))
+
+
+def test_no_grip_however_hard_is_worth_less_than_letting_go() -> None:
+    """Steadiness is paid at the goal only, and is never negative: it cannot teach a hand not to touch."""
+    wild = {"tip_force": torch.full((1, 5), 1e3), "object_speed": torch.full((1,), 9.0)}
+    for term in (rewards.at_rest, rewards.gentle_grip, rewards.little_effort):
+        assert term(at_the_goal(1, **wild)).item() >= 0
+        away = changed(at_the_goal(1, **wild), at_goal=torch.zeros(1) > 0)
+        assert term(away).item() == 0
