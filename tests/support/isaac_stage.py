@@ -100,7 +100,7 @@ class Stage:
         }
         self.buffers: Dict[str, torch.Tensor] = {}
         for short, name in names.items():
-            wrapped = self.torch.wrap_tensor(getattr(self.gym, f"acquire_{name}_tensor")(self.sim))
+            wrapped: Any = self.torch.wrap_tensor(getattr(self.gym, f"acquire_{name}_tensor")(self.sim))
             self.buffers[short] = wrapped
             getattr(self.gym, f"refresh_{name}_tensor")(self.sim)
         self.root, self.dof = self.buffers["root"].clone(), self.buffers["dof"].clone()

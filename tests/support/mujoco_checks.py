@@ -225,9 +225,9 @@ def mass_resists_force_and_torque(rig: Rig) -> None:
     sim.step(start.joint_pos)
     rig.arrays["xfrc_applied"][:] = 0.0
     item = plain_mujoco.some_objects().objects[TOY]
-    rotation = np.zeros(9)
-    mujoco.mju_quat2Mat(rotation, start.object_quat[0].double().numpy())
-    rotation = rotation.reshape(3, 3)
+    flat = np.zeros(9)
+    mujoco.mju_quat2Mat(flat, start.object_quat[0].double().numpy())
+    rotation = flat.reshape(3, 3)
     inertia = rotation @ item.inertia @ rotation.T
     for world in range(WORLDS):
         scale = float(start.mass_scale[world])

@@ -123,7 +123,8 @@ def tip_wrenches(
 ) -> Tuple[np.ndarray, Dict[int, int]]:
     """(5, 6) force and torque about each fingertip's site, summed contact by contact, and contacts by fingertip."""
     bodies = {model.body(name).id: i for i, name in enumerate(hand.fingertip_bodies)}
-    total, count = np.zeros((5, 6)), {}
+    total = np.zeros((5, 6))
+    count: Dict[int, int] = {}
     for index in range(data.ncon):
         contact = data.contact[index]
         local = np.zeros(6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
-from typing import Dict
+from typing import Any, Dict
 
 import numpy as np
 
@@ -30,7 +30,9 @@ class Build:
     """Mixed into Gym."""
 
     @function("int", "int", "SimType", "SimParams")
-    def create_sim(self, compute_device=0, graphics_device=0, type=SimType.SIM_FLEX, params=None):
+    def create_sim(
+        self, compute_device: Any = 0, graphics_device: Any = 0, type: Any = SimType.SIM_FLEX, params: Any = None
+    ) -> Any:
         if type != SimType.SIM_PHYSX:
             raise RefusedError("T4", "the tensor API needs SIM_PHYSX, which is not the default")
         if params is None or params.up_axis != UpAxis.UP_AXIS_Z or params.gravity.z >= 0 or params.gravity.y != 0:
@@ -45,12 +47,12 @@ class Build:
         return Sim(SimData(copy.deepcopy(params), graphics_device))
 
     @function("Sim")
-    def destroy_sim(self, sim):
+    def destroy_sim(self, sim: Any) -> None:
         sim.data.prepared = False
         sim.data.buffers.clear()
 
     @function("Sim", "PlaneParams")
-    def add_ground(self, sim, params):
+    def add_ground(self, sim: Any, params: Any) -> None:
         sim.data.building("add_ground")
         if sim.data.envs:
             raise RefusedError("T5", "the ground comes before the environments")
@@ -59,7 +61,7 @@ class Build:
         sim.data.plane = copy.deepcopy(params)
 
     @function("Sim", "str", "str", "AssetOptions")
-    def load_asset(self, sim, rootpath, filename, options=None):
+    def load_asset(self, sim: Any, rootpath: Any, filename: Any, options: Any = None) -> Any:
         sim.data.building("load_asset")
         path = Path(rootpath) / filename
         if not path.is_file() or options is None:
@@ -69,20 +71,20 @@ class Build:
         return Asset(asset)
 
     @function("Sim", "float", "float", "float", "AssetOptions")
-    def create_box(self, sim, width, height, depth, options=None):
+    def create_box(self, sim: Any, width: Any, height: Any, depth: Any, options: Any = None) -> Any:
         sim.data.building("create_box")
         size = [width / 2, height / 2, depth / 2]
         return Asset(_asset.primitive("box", size, width * height * depth, copy.deepcopy(options)))
 
     @function("Sim", "float", "AssetOptions")
-    def create_sphere(self, sim, radius, options=None):
+    def create_sphere(self, sim: Any, radius: Any, options: Any = None) -> Any:
         sim.data.building("create_sphere")
         return Asset(_asset.primitive("sphere", [radius], 4 / 3 * math.pi * radius**3, copy.deepcopy(options)))
 
     # ------------------------------------------------------------------------------------------ environments, actors
 
     @function("Sim", "Vec3", "Vec3", "int")
-    def create_env(self, sim, lower, upper, num_per_row):
+    def create_env(self, sim: Any, lower: Any, upper: Any, num_per_row: Any) -> Any:
         data = sim.data
         data.building("create_env")
         if data.envs and data.envs[-1].data.aggregate is not None:
@@ -93,11 +95,11 @@ class Build:
         return data.envs[-1]
 
     @function("Env")
-    def get_env_origin(self, env):
+    def get_env_origin(self, env: Any) -> Any:
         return Vec3(*env.data.origin)
 
     @function("Env", "int", "int", "bool")
-    def begin_aggregate(self, env, max_bodies, max_shapes, self_collision):
+    def begin_aggregate(self, env: Any, max_bodies: Any, max_shapes: Any, self_collision: Any) -> Any:
         self._newest(env, "begin_aggregate")
         if env.data.aggregate is not None:
             raise RefusedError("T5", "aggregates do not nest")
@@ -107,14 +109,23 @@ class Build:
         return True
 
     @function("Env")
-    def end_aggregate(self, env):
+    def end_aggregate(self, env: Any) -> Any:
         if env.data.aggregate is None:
             raise RefusedError("T5", "no aggregate is open")
         env.data.aggregate = None
         return True
 
     @function("Env", "Asset", "Transform", "str", "int", "int", "int")
-    def create_actor(self, env, asset, pose, name=None, group=-1, filter=-1, segmentationId=0):
+    def create_actor(
+        self,
+        env: Any,
+        asset: Any,
+        pose: Any,
+        name: Any = None,
+        group: Any = -1,
+        filter: Any = -1,
+        segmentationId: Any = 0,
+    ) -> Any:
         self._newest(env, "create_actor")
         data, sim = asset.data, env.data.sim
         quat = pose.r.array()
@@ -154,12 +165,12 @@ class Build:
             raise RefusedError("T5", f"{what} in an environment that is not the newest")
 
     @function("Env", "int", "IndexDomain")
-    def get_actor_index(self, env, actor, domain):
+    def get_actor_index(self, env: Any, actor: Any, domain: Any) -> Any:
         found = actor_of(env, actor)
         return found.index if domain == IndexDomain.DOMAIN_SIM else actor
 
     @function("Env", "int", "int", "IndexDomain")
-    def get_actor_dof_index(self, env, actor, dof, domain):
+    def get_actor_dof_index(self, env: Any, actor: Any, dof: Any, domain: Any) -> Any:
         found = actor_of(env, actor)
         first = {
             IndexDomain.DOMAIN_SIM: found.first_dof,
@@ -168,7 +179,7 @@ class Build:
         return first.get(domain, 0) + dof if 0 <= dof < len(found.asset.dof_names) else -1
 
     @function("Env", "int", "int", "IndexDomain")
-    def get_actor_rigid_body_index(self, env, actor, body, domain):
+    def get_actor_rigid_body_index(self, env: Any, actor: Any, body: Any, domain: Any) -> Any:
         found = actor_of(env, actor)
         first = {
             IndexDomain.DOMAIN_SIM: found.first_body,
@@ -177,13 +188,13 @@ class Build:
         return first.get(domain, 0) + body if 0 <= body < len(found.asset.body_names) else -1
 
     @function("Env", "int")
-    def get_actor_asset(self, env, actor):
+    def get_actor_asset(self, env: Any, actor: Any) -> Any:
         return Asset(actor_of(env, actor).asset)
 
     # --------------------------------------------------------------------------------------------------- preparation
 
     @function("Sim")
-    def prepare_sim(self, sim):
+    def prepare_sim(self, sim: Any) -> Any:
         data = sim.data
         data.building("prepare_sim")
         if data.envs and data.envs[-1].data.aggregate is not None:
@@ -199,21 +210,21 @@ class Build:
         return True
 
     @function("Sim")
-    def get_sim_actor_count(self, sim):
+    def get_sim_actor_count(self, sim: Any) -> Any:
         return len(sim.data.actors)
 
     @function("Sim")
-    def get_sim_dof_count(self, sim):
+    def get_sim_dof_count(self, sim: Any) -> Any:
         return sim.data.dofs
 
     @function("Sim")
-    def get_sim_rigid_body_count(self, sim):
+    def get_sim_rigid_body_count(self, sim: Any) -> Any:
         return sim.data.bodies
 
     @function("Sim")
-    def get_sim_force_sensor_count(self, sim):
+    def get_sim_force_sensor_count(self, sim: Any) -> Any:
         return sum(len(env.actors[handle].asset.sensors) for env, handle in sim.data.actors)
 
     @function("Sim")
-    def get_env_count(self, sim):
+    def get_env_count(self, sim: Any) -> Any:
         return len(sim.data.envs)

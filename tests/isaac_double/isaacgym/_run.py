@@ -52,27 +52,27 @@ class Run:
         return Tensor(buffer, "float32", lambda: buffer, "cpu")
 
     @function("Sim")
-    def acquire_actor_root_state_tensor(self, sim):
+    def acquire_actor_root_state_tensor(self, sim: Any) -> Any:
         return self._acquire(sim, ROOT, (len(sim.data.actors), 13))
 
     @function("Sim")
-    def acquire_dof_state_tensor(self, sim):
+    def acquire_dof_state_tensor(self, sim: Any) -> Any:
         return self._acquire(sim, DOF, (sim.data.dofs, 2))
 
     @function("Sim")
-    def acquire_rigid_body_state_tensor(self, sim):
+    def acquire_rigid_body_state_tensor(self, sim: Any) -> Any:
         return self._acquire(sim, BODY, (sim.data.bodies, 13))
 
     @function("Sim")
-    def acquire_net_contact_force_tensor(self, sim):
+    def acquire_net_contact_force_tensor(self, sim: Any) -> Any:
         return self._acquire(sim, CONTACT, (sim.data.bodies, 3))
 
     @function("Sim")
-    def acquire_dof_force_tensor(self, sim):
+    def acquire_dof_force_tensor(self, sim: Any) -> Any:
         return self._acquire(sim, "dof_force", (sim.data.dofs,))
 
     @function("Sim")
-    def acquire_force_sensor_tensor(self, sim):
+    def acquire_force_sensor_tensor(self, sim: Any) -> Any:
         return self._acquire(sim, "force_sensor", (self.get_sim_force_sensor_count(sim), 6))
 
     def _refresh(self, sim: Any, name: str) -> bool:
@@ -112,27 +112,27 @@ class Run:
         return np.concatenate(rows) if rows else np.zeros(data.buffers[name].shape)
 
     @function("Sim")
-    def refresh_actor_root_state_tensor(self, sim):
+    def refresh_actor_root_state_tensor(self, sim: Any) -> Any:
         return self._refresh(sim, ROOT)
 
     @function("Sim")
-    def refresh_dof_state_tensor(self, sim):
+    def refresh_dof_state_tensor(self, sim: Any) -> Any:
         return self._refresh(sim, DOF)
 
     @function("Sim")
-    def refresh_rigid_body_state_tensor(self, sim):
+    def refresh_rigid_body_state_tensor(self, sim: Any) -> Any:
         return self._refresh(sim, BODY)
 
     @function("Sim")
-    def refresh_net_contact_force_tensor(self, sim):
+    def refresh_net_contact_force_tensor(self, sim: Any) -> Any:
         return self._refresh(sim, CONTACT)
 
     @function("Sim")
-    def refresh_dof_force_tensor(self, sim):
+    def refresh_dof_force_tensor(self, sim: Any) -> Any:
         return self._refresh(sim, "dof_force")
 
     @function("Sim")
-    def refresh_force_sensor_tensor(self, sim):
+    def refresh_force_sensor_tensor(self, sim: Any) -> Any:
         return self._refresh(sim, "force_sensor")
 
     # ----------------------------------------------------------------------------------------------------------- setters
@@ -189,40 +189,42 @@ class Run:
             raise RefusedError("T26", "(1, 0, 0, 0) is half a turn about x here; the identity is (0, 0, 0, 1)")
 
     @function("Sim", "Tensor")
-    def set_actor_root_state_tensor(self, sim, buffer):
+    def set_actor_root_state_tensor(self, sim: Any, buffer: Any) -> Any:
         return self._submit(sim, "set_actor_root_state_tensor", buffer, 13, len(sim.data.actors))
 
     @function("Sim", "Tensor", "Tensor", "int")
-    def set_actor_root_state_tensor_indexed(self, sim, buffer, index, count):
+    def set_actor_root_state_tensor_indexed(self, sim: Any, buffer: Any, index: Any, count: Any) -> Any:
         name = "set_actor_root_state_tensor_indexed"
         return self._submit(sim, name, buffer, 13, len(sim.data.actors), index, count)
 
     @function("Sim", "Tensor")
-    def set_dof_state_tensor(self, sim, buffer):
+    def set_dof_state_tensor(self, sim: Any, buffer: Any) -> Any:
         return self._submit(sim, "set_dof_state_tensor", buffer, 2, sim.data.dofs)
 
     @function("Sim", "Tensor", "Tensor", "int")
-    def set_dof_state_tensor_indexed(self, sim, buffer, index, count):
+    def set_dof_state_tensor_indexed(self, sim: Any, buffer: Any, index: Any, count: Any) -> Any:
         return self._submit(sim, "set_dof_state_tensor_indexed", buffer, 2, sim.data.dofs, index, count)
 
     @function("Sim", "Tensor")
-    def set_dof_position_target_tensor(self, sim, buffer):
+    def set_dof_position_target_tensor(self, sim: Any, buffer: Any) -> Any:
         return self._submit(sim, "set_dof_position_target_tensor", buffer, 1, sim.data.dofs)
 
     @function("Sim", "Tensor", "Tensor", "int")
-    def set_dof_position_target_tensor_indexed(self, sim, buffer, index, count):
+    def set_dof_position_target_tensor_indexed(self, sim: Any, buffer: Any, index: Any, count: Any) -> Any:
         return self._submit(sim, "set_dof_position_target_tensor_indexed", buffer, 1, sim.data.dofs, index, count)
 
     @function("Sim", "Tensor")
-    def set_dof_velocity_target_tensor(self, sim, buffer):
+    def set_dof_velocity_target_tensor(self, sim: Any, buffer: Any) -> Any:
         return self._submit(sim, "set_dof_velocity_target_tensor", buffer, 1, sim.data.dofs)
 
     @function("Sim", "Tensor")
-    def set_dof_actuation_force_tensor(self, sim, buffer):
+    def set_dof_actuation_force_tensor(self, sim: Any, buffer: Any) -> Any:
         return self._submit(sim, "set_dof_actuation_force_tensor", buffer, 1, sim.data.dofs)
 
     @function("Sim", "Tensor", "Tensor", "CoordinateSpace")
-    def apply_rigid_body_force_tensors(self, sim, forceTensor=None, torqueTensor=None, space=CoordinateSpace.ENV_SPACE):
+    def apply_rigid_body_force_tensors(
+        self, sim: Any, forceTensor: Any = None, torqueTensor: Any = None, space: Any = CoordinateSpace.ENV_SPACE
+    ) -> Any:
         name = "apply_rigid_body_force_tensors"
         if name in sim.data.pending and control.strict:
             raise RefusedError("T9", f"{name} twice in one step")
@@ -241,7 +243,7 @@ class Run:
     # ---------------------------------------------------------------------------------------------------------- simulate
 
     @function("Sim")
-    def simulate(self, sim):
+    def simulate(self, sim: Any) -> None:
         data: SimData = sim.data
         if not data.prepared:
             raise RefusedError("T5", "simulate before prepare_sim")
@@ -292,11 +294,11 @@ class Run:
                 env.world.apply(handle, number, force[first + number], torque[first + number])
 
     @function("Sim", "bool")
-    def fetch_results(self, sim, wait):
+    def fetch_results(self, sim: Any, wait: Any) -> None:
         sim.data.fetched = True
 
     @function("Sim")
-    def get_frame_count(self, sim):
+    def get_frame_count(self, sim: Any) -> Any:
         return sim.data.frames
 
     # ------------------------------------------------------------------------------------------- state on the processor
@@ -309,13 +311,13 @@ class Run:
             raise RefusedError("T5", f"{name} before prepare_sim")
 
     @function("Env", "int", "int")
-    def get_actor_dof_states(self, env, actor, flags):
+    def get_actor_dof_states(self, env: Any, actor: Any, flags: Any) -> Any:
         self._processor(env, "GetActorDofStates")
         actor_of(env, actor)
         return env.data.world.dof_state(actor)
 
     @function("Env", "int", "int")
-    def get_actor_rigid_body_states(self, env, actor, flags):
+    def get_actor_rigid_body_states(self, env: Any, actor: Any, flags: Any) -> Any:
         self._processor(env, "GetActorRigidBodyStates")
         count = len(actor_of(env, actor).asset.body_names)
         return np.stack([env.data.world.body_state(actor, b) for b in range(count)])
@@ -328,47 +330,47 @@ class Run:
             raise RefusedError("T25", f"{what} without a graphics device")
 
     @function("Sim", "CameraProperties")
-    def create_viewer(self, sim, properties):
+    def create_viewer(self, sim: Any, properties: Any) -> Any:
         self._graphics(sim.data, "a viewer")
         return Viewer(sim)
 
     @function("Env", "CameraProperties")
-    def create_camera_sensor(self, env, properties):
+    def create_camera_sensor(self, env: Any, properties: Any) -> Any:
         self._graphics(env.data.sim, "a camera")
         env.data.sim.building("create_camera_sensor")
         env.data.sim.cameras.append(properties)
         return len(env.data.sim.cameras) - 1
 
     @function("Sim")
-    def step_graphics(self, sim):
+    def step_graphics(self, sim: Any) -> None:
         self._graphics(sim.data, "step_graphics")
         if not sim.data.fetched:
             raise RefusedError("T13", "step_graphics without fetch_results after simulate")
         sim.data.stepped = True
 
     @function("Sim")
-    def render_all_camera_sensors(self, sim):
+    def render_all_camera_sensors(self, sim: Any) -> None:
         if sim.data.accessing:
             raise RefusedError("T25", "rendering between start and end of access to image tensors")
         if not sim.data.stepped:
             raise RefusedError("T13", "rendering without step_graphics")
 
     @function("Sim")
-    def start_access_image_tensors(self, sim):
+    def start_access_image_tensors(self, sim: Any) -> None:
         sim.data.accessing = True
 
     @function("Sim")
-    def end_access_image_tensors(self, sim):
+    def end_access_image_tensors(self, sim: Any) -> None:
         sim.data.accessing = False
 
     @function("Sim", "Env", "int", "ImageType")
-    def get_camera_image_gpu_tensor(self, sim, env, camera, kind):
+    def get_camera_image_gpu_tensor(self, sim: Any, env: Any, camera: Any, kind: Any) -> Any:
         if not sim.data.cameras[camera].enable_tensors:
             raise RefusedError("T25", "the camera was made without enable_tensors")
         return self.get_camera_image(sim, env, camera, kind)
 
     @function("Sim", "Env", "int", "ImageType")
-    def get_camera_image(self, sim, env, camera, kind):
+    def get_camera_image(self, sim: Any, env: Any, camera: Any, kind: Any) -> Any:
         properties = sim.data.cameras[camera]
         channels = 4 if kind == ImageType.IMAGE_COLOR else 1
         return np.zeros(properties.height * properties.width * channels, np.uint8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import mujoco
 import numpy as np
@@ -67,7 +67,7 @@ class Bench:
 
     make: Callable[[ObjectSet, int], Simulator]
     """(objects, num_envs); world i must hold object i modulo the set's size unless the simulator swaps objects."""
-    launch: Optional[Callable[[Simulator, Tensor], None]] = None
+    launch: Optional[Callable[[Any, Tensor], None]] = None
     """Gives all objects velocities (N, 6) of their frames' origins, linear then angular, in the world's frame."""
     exact: bool = True
     """Whether the same calls give the same bits."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import numpy as np
 import pytest
@@ -288,7 +288,7 @@ def poison(value: float) -> Script:
 @pytest.mark.parametrize("reward", ["default", "recipe"])
 @pytest.mark.parametrize("evaluation", [True, False])
 def test_diverged_world_ends_and_poisons_nothing(value: float, reward: str, evaluation: bool) -> None:
-    ends = []
+    ends: List[Any] = []
     for script in (None, poison(value)):
         torch.manual_seed(0)
         task = scripted(3, script, evaluation=evaluation, reward=reward)
@@ -299,9 +299,9 @@ def test_diverged_world_ends_and_poisons_nothing(value: float, reward: str, eval
     assert [s.terminated.tolist() for s in steps] == [[False, step == 2, False] for step in range(5)]
     assert not any(s.truncated.any() for s in steps)
     for mine, right in zip(steps, healthy):
-        for name, value in mine._asdict().items():
-            assert torch.isfinite(value.float()).all(), name
-            assert torch.equal(value[[0, 2]], getattr(right, name)[[0, 2]]), name
+        for name, tensor in mine._asdict().items():
+            assert torch.isfinite(tensor.float()).all(), name
+            assert torch.equal(tensor[[0, 2]], getattr(right, name)[[0, 2]]), name
     assert steps[2].reward[1] == 0
     assert task.episodes.time.tolist() == [5, 2, 5]
     sums = dict(zip(task.metric_names, task.metric_sums.tolist()))

@@ -143,7 +143,7 @@ def test_progress_is_latched() -> None:
         total.add_(outcome.progress)
         return parts(outcome)
 
-    task.reward.parts = spy
+    task.reward.parts = spy  # type: ignore[assignment]
     task.reset()
     first = task.episodes.best_distance.mean(-1).clone()
     play(task, EPISODE - 1)

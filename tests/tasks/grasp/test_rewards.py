@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Dict
 
 import numpy as np
 import pytest
@@ -94,8 +94,12 @@ def test_recipe_is_its_weighted_sum(p: float) -> None:
 
 def test_recipe_weights_by_isolated_terms() -> None:
     """Where all but one term is silent the sum is that term's weight."""
-    still = {"action": torch.zeros(1, 24), "previous_action": torch.zeros(1, 24), "off_table": torch.zeros(1) > 0}
-    none = {
+    still: Dict[str, Any] = {
+        "action": torch.zeros(1, 24),
+        "previous_action": torch.zeros(1, 24),
+        "off_table": torch.zeros(1) > 0,
+    }
+    none: Dict[str, Any] = {
         "tips_from_object": torch.full((1, 5, 3), 1e3),
         "tip_force": torch.zeros(1, 5),
         "object_speed": torch.ones(1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ElementTree
+from typing import Any, Dict, Mapping
 
 import mujoco
 import numpy as np
@@ -87,28 +88,28 @@ def compiled(integrator: str) -> mujoco.MjModel:
     return spec.compile()
 
 
-def set_pose(data: mujoco.MjData, pose: dict) -> None:
+def set_pose(data: mujoco.MjData, pose: Mapping[str, float]) -> None:
     for joint, value in pose.items():
         data.joint(joint).qpos[0] = value
     for joint, source in HAND.coupled_joints.items():
         data.joint(joint).qpos[0] = data.joint(source).qpos[0]
 
 
-def posed(model: mujoco.MjModel, pose: dict) -> mujoco.MjData:
+def posed(model: mujoco.MjModel, pose: Mapping[str, float]) -> mujoco.MjData:
     data = mujoco.MjData(model)
     set_pose(data, pose)
     mujoco.mj_kinematics(model, data)
     return data
 
 
-def targets(model: mujoco.MjModel, pose: dict) -> np.ndarray:
+def targets(model: mujoco.MjModel, pose: Mapping[str, float]) -> np.ndarray:
     ctrl = np.zeros(model.nu)
     for joint, value in pose.items():
         ctrl[HAND.drives.index(joint)] = value
     return ctrl
 
 
-def blend(start: dict, end: dict, s: float) -> dict:
+def blend(start: Mapping[str, float], end: Mapping[str, float], s: float) -> Dict[str, float]:
     return {name: (1 - s) * start.get(name, 0.0) + s * end.get(name, 0.0) for name in {**start, **end}}
 
 
@@ -120,13 +121,13 @@ def rotation(axis: int, angle: float) -> np.ndarray:
     return result
 
 
-def test_registry():
+def test_registry() -> None:
     assert get_hand("shadow") is HAND is HANDS["shadow"]
     with pytest.raises(ValueError, match=r"unknown hand 'claw'.*shadow"):
         get_hand("claw")
 
 
-def test_counts_names_and_orders(model):
+def test_counts_names_and_orders(model: mujoco.MjModel) -> None:
     assert (model.nu, model.njnt, model.nv, model.ntendon, model.neq) == (24, 28, 28, 4, 0)
     assert len(HAND.base_joints) == 6
     assert len(HAND.finger_joints) == 18
@@ -153,7 +154,7 @@ def test_counts_names_and_orders(model):
             assert low <= value <= high
 
 
-def test_limits_are_the_published(model):
+def test_limits_are_the_published(model: mujoco.MjModel) -> None:
     assert set(PUBLISHED_RANGES) == {*HAND.finger_joints, *HAND.coupled_joints}
     for name, (low, high) in PUBLISHED_RANGES.items():
         assert np.allclose(model.joint(name).range, (low * DEGREE, high * DEGREE), atol=1e-5), name
@@ -171,7 +172,7 @@ def test_limits_are_the_published(model):
     assert model.actuator("base_z").forcerange[1] > lift
 
 
-def test_links_are_the_published(model):
+def test_links_are_the_published(model: mujoco.MjModel) -> None:
     for finger, (proximal, middle) in PUBLISHED_LENGTHS.items():
         assert np.linalg.norm(model.body(f"{finger}_middle").pos) == pytest.approx(proximal)
         assert np.linalg.norm(model.body(f"{finger}_distal").pos) == pytest.approx(middle)
@@ -185,7 +186,7 @@ def test_links_are_the_published(model):
     assert np.allclose(knuckles[:, 0] - knuckles[1, 0], [-0.004, 0, -0.004, -0.0125], atol=1e-4)
 
 
-def test_masses_and_inertias(model):
+def test_masses_and_inertias(model: mujoco.MjModel) -> None:
     assert 0.7 < model.body_subtreemass[1] < 1.5
     assert np.all(model.body_gravcomp[1:] == 1)
     for i in range(1, model.nbody):
@@ -196,7 +197,7 @@ def test_masses_and_inertias(model):
         assert 0.004 < radii[0] <= radii[2] < 0.06
 
 
-def test_elements_that_importers_can_read(elements):
+def test_elements_that_importers_can_read(elements: Any) -> None:
     assert len(elements.find("worldbody")) == 1
     forbidden = {
         "general",
@@ -226,7 +227,7 @@ def test_elements_that_importers_can_read(elements):
         assert joint.get("range") or group.find("joint").get("range")
 
 
-def test_contacts_with_the_world_but_not_with_itself(model):
+def test_contacts_with_the_world_but_not_with_itself(model: mujoco.MjModel) -> None:
     collides = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
     assert 15 <= collides.sum() <= 20
     assert np.all(model.geom_contype[collides] == 1)
@@ -239,7 +240,7 @@ def test_contacts_with_the_world_but_not_with_itself(model):
     assert data.ncon == 0
 
 
-def test_palm_frame(model):
+def test_palm_frame(model: mujoco.MjModel) -> None:
     data = posed(model, {})
     assert np.allclose(data.site(HAND.palm_site).xpos, 0)
     assert np.allclose(data.body(HAND.palm_body).xpos, 0)
@@ -251,7 +252,7 @@ def test_palm_frame(model):
     assert np.allclose(data.site(HAND.palm_site).xmat.reshape(3, 3), expected)
 
 
-def test_inner_face_is_at_the_origin(model):
+def test_inner_face_is_at_the_origin(model: mujoco.MjModel) -> None:
     geom = model.geom("palm")
     assert geom.pos[2] - geom.size[2] == pytest.approx(0)
     data = posed(model, {})
@@ -259,7 +260,7 @@ def test_inner_face_is_at_the_origin(model):
     assert knuckles == pytest.approx(-(geom.pos[0] - geom.size[0]), abs=0.01)
 
 
-def test_is_a_right_hand(model):
+def test_is_a_right_hand(model: mujoco.MjModel) -> None:
     """Palm down, fingers pointing away: a right hand's thumb is on the left, which is +y."""
     data = posed(model, HAND.open_pose)
     tips = np.array([data.site(site).xpos for site in HAND.fingertip_sites])
@@ -269,7 +270,7 @@ def test_is_a_right_hand(model):
     assert np.all(np.abs(tips[:, 2]) < 0.02)
 
 
-def test_fingertip_frames_and_flexion(model):
+def test_fingertip_frames_and_flexion(model: mujoco.MjModel) -> None:
     flat = posed(model, HAND.open_pose)
     for site in HAND.fingertip_sites[:4]:
         assert np.allclose(flat.site(site).xmat.reshape(3, 3), np.eye(3), atol=1e-6)
@@ -287,19 +288,19 @@ def test_fingertip_frames_and_flexion(model):
     assert HAND.grip_yaw == pytest.approx(np.arctan2(grip[1], grip[0]), abs=0.02)
 
 
-def test_closing_fingertips_meet_the_thumb(model):
-    distances = []
+def test_closing_fingertips_meet_the_thumb(model: mujoco.MjModel) -> None:
+    found = []
     for s in np.linspace(0, 1, 41):
         data = posed(model, blend(HAND.pregrasp_pose, PINCH_CLOSED, s))
         thumb = data.site(HAND.fingertip_sites[4]).xpos
-        distances.append([np.linalg.norm(data.site(site).xpos - thumb) for site in HAND.fingertip_sites[:2]])
-    distances = np.array(distances)
+        found.append([np.linalg.norm(data.site(site).xpos - thumb) for site in HAND.fingertip_sites[:2]])
+    distances = np.array(found)
     assert np.all(distances[0] > 0.07)  # room for an object before
     assert np.all(distances.min(axis=0) < 0.02)
 
 
 @pytest.mark.parametrize("integrator", INTEGRATORS)
-def test_drives_follow_a_step(integrator):
+def test_drives_follow_a_step(integrator: str) -> None:
     model = compiled(integrator)
     timestep = model.opt.timestep
     for i, name in enumerate(HAND.drives):
@@ -310,18 +311,18 @@ def test_drives_follow_a_step(integrator):
         start = joint.qpos[0]
         step = 0.1 if i < 3 else min(1.0, model.joint(name).range[1])
         data.ctrl[i] = start + step
-        path = []
+        followed = []
         for _ in range(round(0.6 / timestep)):
             mujoco.mj_step(model, data)
-            path.append((joint.qpos[0] - start) / step)
-        path = np.array(path)
+            followed.append((joint.qpos[0] - start) / step)
+        path = np.array(followed)
         assert 0.03 < (np.argmax(path > 0.9) + 1) * timestep < 0.18, name
         assert path.max() < 1.05, name
         assert np.abs(path[round(0.4 / timestep) :] - 1).max() < 0.02, name
 
 
 @pytest.mark.parametrize("integrator", INTEGRATORS)
-def test_random_targets_stay_stable(integrator):
+def test_random_targets_stay_stable(integrator: str) -> None:
     model = compiled(integrator)
     data = mujoco.MjData(model)
     rng = np.random.default_rng(0)
@@ -334,7 +335,7 @@ def test_random_targets_stay_stable(integrator):
 
 
 @pytest.mark.parametrize("integrator", INTEGRATORS)
-def test_coupling_holds_under_load(integrator):
+def test_coupling_holds_under_load(integrator: str) -> None:
     """10 N on every fingertip, from its inner and from its nail's side."""
     model = compiled(integrator)
     data = mujoco.MjData(model)
@@ -352,7 +353,7 @@ def test_coupling_holds_under_load(integrator):
 
 
 @pytest.mark.parametrize("integrator", INTEGRATORS)
-def test_scripted_grasp_lifts_and_holds(integrator):
+def test_scripted_grasp_lifts_and_holds(integrator: str) -> None:
     """Palm down 3 cm above a box of 6 x 6 x 8 cm and 0.2 kg: close, lift by 20 cm within a second, hold for a second."""
     kind, timestep = INTEGRATORS[integrator]
     if kind is None:
@@ -363,7 +364,7 @@ def test_scripted_grasp_lifts_and_holds(integrator):
     option = spec.option
     option.timestep, option.integrator = timestep, kind
     option.cone, option.impratio = mujoco.mjtCone.mjCONE_ELLIPTIC, 10
-    contact = {"contype": 2, "conaffinity": 3, "condim": 4, "priority": 1}
+    contact: Dict[str, Any] = {"contype": 2, "conaffinity": 3, "condim": 4, "priority": 1}
     contact.update(solref=[0.01, 1], solimp=[0.95, 0.99, 0.001, 0.5, 2])
     spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[1, 1, 0.1], pos=[0, 0, table], **contact)
     body = spec.worldbody.add_body(name="object", pos=[*HAND.palm_centre[:2], table + half[2]])

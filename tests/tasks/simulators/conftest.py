@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Iterator
+from typing import Any, Iterator
 
 import pytest
 
@@ -13,7 +12,7 @@ DOUBLE = Path(__file__).resolve().parents[2] / "isaac_double"
 
 
 @pytest.fixture
-def isaac(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def isaac(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The double's `control`, fresh; `isaacgym` is the double while the test runs."""
     monkeypatch.setenv("ISAAC_DOUBLE_ANY_PYTHON", "1")
     monkeypatch.setenv("ISAAC_DOUBLE_TORCH_LOADED", "1")

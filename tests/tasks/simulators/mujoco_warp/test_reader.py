@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields, replace
+from functools import partial
 from typing import Dict, Set
 
 import pytest
@@ -58,7 +59,7 @@ def compare(sim: MujocoWarpSimulator, part: str, names: Set[str]) -> None:
         if f.name in names and f.name != "failed":
             assert not (mine == 77).any(), f"{f.name} was not written"
         torch.testing.assert_close(
-            mine, other, rtol=1e-5, atol=1e-5, equal_nan=True, msg=lambda text, name=f.name: f"{name}: {text}"
+            mine, other, rtol=1e-5, atol=1e-5, equal_nan=True, msg=partial("{}: {}".format, f.name)
         )
 
 

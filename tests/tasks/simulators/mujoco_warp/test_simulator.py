@@ -75,7 +75,8 @@ def test_warp_in_the_air_is_plain_mujoco(rig: Rig) -> None:
     start.object_pos[:, 2] += 0.4
     start.into(rig.sim)
     velocity = torch.tensor([0.2, -0.1, 0.3, 3.0, -2.0, 4.0]).expand(WORLDS, 6)
-    launch(rig.sim, velocity)
+    sim: Any = rig.sim
+    launch(sim, velocity)
     plain = [rig.plain(start, world) for world in everyone()]
     for world, one in enumerate(plain):
         one.data.qvel[:] = rig.arrays["qvel"][world].double().numpy()
@@ -160,7 +161,7 @@ def assert_overflow_is_told() -> None:
 
 def test_warp_addresses_stay(rig: Rig) -> None:
     """Recorded graphs keep pointers: neither steps nor resets may replace an array."""
-    sim = rig.sim
+    sim: Any = rig.sim
 
     def addresses() -> Dict[str, int]:
         model = {name: wp.to_torch(getattr(sim.model, name)) for name in backend._BATCHED}
