@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Dict, List
+from typing import Any, Dict, List
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ DT = 1 / 30
 
 
 @pytest.fixture(scope="module")
-def played() -> Dict[str, object]:
+def played() -> Dict[str, Any]:
     """Random motion of everything at the goal, its size another in each world, and what was seen of it."""
     seen: Dict[str, List[np.ndarray]] = {name: [] for name in ("speed", "turn", "force", "joint_vel", "drive_force")}
     random = torch.Generator().manual_seed(0)
@@ -56,7 +56,7 @@ def played() -> Dict[str, object]:
     return {"task": task, "weight": weight, "actions": actions.clamp(-1, 1).double().numpy()[-HOLD - 1 :], **arrays}
 
 
-def test_still_is_below_both_speeds_for_the_whole_time(played: Dict[str, np.ndarray]) -> None:
+def test_still_is_below_both_speeds_for_the_whole_time(played: Dict[str, Any]) -> None:
     right = (played["speed"] < 0.05).all(0) & (played["turn"] < 0.5).all(0)
     assert right.tolist() == [True, True, False, True, False, True]
     record = played["task"].episodes.record
@@ -66,7 +66,7 @@ def test_still_is_below_both_speeds_for_the_whole_time(played: Dict[str, np.ndar
     assert sums["still_success_rate"] == [4, WORLDS] and sums["success_rate"] == [WORLDS, WORLDS]
 
 
-def test_means_over_the_last_steps(played: Dict[str, np.ndarray]) -> None:
+def test_means_over_the_last_steps(played: Dict[str, Any]) -> None:
     actions = played["actions"]
     change = np.abs(np.diff(actions, axis=0))
     velocity = played["joint_vel"][..., 3:]
