@@ -92,7 +92,7 @@ def measure(args: Args, name: str) -> List[Dict[str, Any]]:
     physics = loaded[0].settings.of_simulator(sim, args.physics)
     worlds = args.num_envs or min(args.episodes, sim.evaluation_envs)
     if sim.compiles_kernels:
-        from tasks.commands.kernels import compile_missing
+        from tasks.commands.compile_kernels import compile_missing
 
         compile_missing(objects, worlds, physics, hand.name)
     simulator = sim.make(hand, objects, worlds, physics, evaluation=True)
