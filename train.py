@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tasks.commands.open_gpu import open_gpu
+from tasks.commands.open_gpu import open_gpu, take_own_gpu
 from tasks.simulators.isaac_gym.preload import preload_from_argv
 
 
 def main() -> None:
     """Isaac Gym must be imported before torch, so nothing that imports torch may come before `preload_from_argv`."""
+    take_own_gpu()
     preload_from_argv()
     open_gpu()
     from tasks.commands.train import command

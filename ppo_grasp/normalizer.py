@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ppo_grasp.distributed import ALONE, Ranks
+
 _SMALLEST_STD = 1e-4  # do not magnify the noise of a feature that hardly varies
 
 
@@ -43,15 +45,18 @@ class RunningNormalizer(nn.Module):
         return x / self.inv_std + self.mean
 
     @torch.no_grad()
-    def update(self, x: Tensor) -> None:
-        """Adds samples x (..., S, D) to the running moments (Chan et al. 1983).  A batch with a NaN or inf is left out."""
+    def update(self, x: Tensor, ranks: Ranks = ALONE) -> None:
+        """Adds samples x (..., S, D), and those of all other ranks, to the running moments (Chan et al. 1983).
+
+        A batch with a NaN or inf is left out, on all ranks.
+        """
         x = x.reshape(-1, *x.shape[-2:]).double()
         row_var, row_mean = torch.var_mean(x, dim=1, correction=0)  # row by row: one sum over all would be slow
         between, mean = torch.var_mean(row_mean, dim=0, correction=0)
-        var = row_var.mean(0) + between
+        mean, var = ranks.pool(mean, row_var.mean(0) + between)
         usable = torch.isfinite(var).all()
         n = usable * float(
-            x.shape[0] * x.shape[1]
+            x.shape[0] * x.shape[1] * ranks.size
         )  # with 0 the merge below changes nothing, and the host need not know
         mean = torch.where(usable, mean, self.moment_mean)
         var = torch.where(usable, var, self.moment_var)

@@ -15,6 +15,7 @@ from ppo_grasp.device.adam import Adam, Flat
 from ppo_grasp.device.graphs import SecondStream
 from ppo_grasp.device.precision import tf32
 from ppo_grasp.device.ranges import named_range
+from ppo_grasp.distributed import ALONE, Ranks
 from ppo_grasp.normalizer import RunningNormalizer
 from ppo_grasp.rollout import RolloutBuffer, bootstrap_time_limits, discounted_sums, gae
 from ppo_grasp.surrogate import bound_loss, clipped_surrogate, means_of_neighbours, smoothness_loss
@@ -125,14 +126,23 @@ class PPO:
         *("nonfinite_steps", "kl_stopped_steps", "explained_variance", "learning_rate", "action_std", "reward"),
     )
     """Names of what `update` returns.  Losses, `clip_fraction` and `grad_norm` are means over minibatches.  `kl` is the mean of
-    the last epoch.  `*_steps` count skipped gradient steps.  `reward` is the mean per step before any normalisation."""
+    the last epoch.  `*_steps` count skipped gradient steps.  `reward` is the mean per step before any normalisation.
+    Of several ranks each has an `explained_variance` and a `reward` of its own; all else is the same on all."""
 
     def __init__(
-        self, policy: ActorCritic, cfg: PPOCfg, num_envs: int, compile_losses: bool = False, amp: bool = False
+        self,
+        policy: ActorCritic,
+        cfg: PPOCfg,
+        num_envs: int,
+        compile_losses: bool = False,
+        amp: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
         """policy: already on its device; its parameters become views of one tensor.  amp: whether the learner's towers compute
-        in bfloat16.  Log-probabilities, KL and losses stay float32, and so does the policy that acts."""
+        in bfloat16.  Log-probabilities, KL and losses stay float32, and so does the policy that acts.
+        ranks: the processes that train together.  All policies become that of rank 0, and stay the same."""
         self.policy = policy
+        self.ranks = ranks
         self.cfg = cfg
         # The learner has towers of its own.  Autocast would round every layer in every pass; this is one kernel per step.
         self._learner = policy.bfloat16_twin() if amp else policy
@@ -142,7 +152,8 @@ class PPO:
             list(t.parameters()) for t in (self._learner.actor, self._learner.critic)
         )
         params = [*policy.actor.parameters(), *policy.critic.parameters(), policy.std_logit]
-        self.optimizer = Adam(params, cfg.learning_rate)
+        self.optimizer = Adam(params, cfg.learning_rate, spare=5)
+        ranks.broadcast(self.optimizer.params.all)
         *self._tower_grads, self._std_grad = self.optimizer.grads.each
         self._rounded = Flat(params, torch.bfloat16) if amp else None
         if self._rounded is not None:
@@ -223,7 +234,8 @@ class PPO:
         """The rollout as samples, and the old std (A,).  All that does not depend on the parameters is computed here, once."""
         policy = self.policy
         if self.cfg.normalize_advantage:
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+            mean, std = self.ranks.mean_and_std(advantages)
+            advantages = (advantages - mean) / (std + 1e-8)
         obs = policy.normalize_obs(rollout.obs[:-1]).flatten(0, 1).to(self._learner.input_dtype)
         critic_obs = policy.normalize_critic_obs(rollout.critic_obs[:-1]).flatten(0, 1).to(self._learner.input_dtype)
         actions = rollout.actions.flatten(0, 1)
@@ -279,6 +291,11 @@ class PPO:
 
         torch._foreach_copy_(self._tower_grads, [*actor_grads, *critic_grads])  # to float32
         self._std_grad.copy_(std_grad)
+        if self.ranks.size > 1:  # the losses and the KL travel with the gradient, so that ranks skip the same steps
+            means = self.optimizer.grads.spare
+            means.copy_(torch.cat([policy_loss.detach()[None], actor_stats, value_loss.detach()[None]]))
+            self.ranks.average(self.optimizer.grads.with_spare)
+            policy_loss, actor_stats, value_loss = means[0], means[1:4], means[4]
         grad_norm = torch.linalg.vector_norm(self.optimizer.grads.all)
         usable = (grad_norm < math.inf) & (actor_stats[1] <= self._max_kl)  # false for NaN as well
         self.optimizer.step(clipping(grad_norm, cfg.max_grad_norm), skip=~usable)
@@ -322,13 +339,14 @@ class PPO:
             lr.copy_(torch.minimum(adapted, self._rate_limit))
 
     def _update_normalizers(self, rollout: RolloutBuffer, returns: Tensor) -> None:
-        self.policy.obs_normalizer.update(rollout.obs[:-1])
-        self.policy.critic_obs_normalizer.update(rollout.critic_obs[:-1])
-        self.policy.value_normalizer.update(returns.unsqueeze(-1))
+        ranks = self.ranks
+        self.policy.obs_normalizer.update(rollout.obs[:-1], ranks)
+        self.policy.critic_obs_normalizer.update(rollout.critic_obs[:-1], ranks)
+        self.policy.value_normalizer.update(returns.unsqueeze(-1), ranks)
         if self.cfg.normalize_reward:
             dones = rollout.terminated | rollout.truncated
             sums = discounted_sums(rollout.rewards, dones, self.discounted_return, self.cfg.gamma)
-            self.reward_normalizer.update(sums[:-1].unsqueeze(-1))
+            self.reward_normalizer.update(sums[:-1].unsqueeze(-1), ranks)
             self.discounted_return.copy_(sums[-1])
 
     def _value(self, critic_obs: Tensor) -> Tensor:

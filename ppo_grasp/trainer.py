@@ -19,12 +19,23 @@ from ppo_grasp.device.precision import tf32
 from ppo_grasp.device.ranges import mark_ranges, named_range, time_physics
 from ppo_grasp.device.timing import Stopwatch, milliseconds, now
 from ppo_grasp.display import Describe
+from ppo_grasp.distributed import (
+    ALONE,
+    RankError,
+    Ranks,
+    Silent,
+    all_random_states,
+    mean_of,
+    random_state,
+    resume_random_state,
+)
 from ppo_grasp.metrics import CHARTS, COUNTERS, LOSSES, MetricsLogger, process_age
 from ppo_grasp.ppo import PPO, PPOCfg
 from ppo_grasp.rollout import RolloutBuffer
 from ppo_grasp.vec_task import VecTask
 
 Evaluate = Callable[[ActorCritic], Dict[str, float]]
+Logger = Union[MetricsLogger, Silent]
 
 
 @dataclass
@@ -32,7 +43,7 @@ class TrainerCfg:
     """How long to train, what to write when, and how to run it."""
 
     total_timesteps: int = 50_000_000
-    """Environment steps in all, over all environments.  Those before a resume count."""
+    """Environment steps in all, over all environments of all processes.  Those before a resume count."""
     max_minutes: Optional[float] = None
     """Minutes from the start of the process after which training ends, even if steps are left."""
     eval_interval: int = 4_000_000
@@ -47,6 +58,8 @@ class TrainerCfg:
     """Whether to compile the task's tensor code and the losses with torch.compile.  The start takes longer, then kernels are fewer."""
     amp: bool = True
     """Whether the learner's networks compute in bfloat16, if the GPU has it."""
+    rank_timeout: float = 60.0
+    """Seconds without an answer from another process of torchrun after which it counts as dead.  Training then saves and ends."""
     profile: bool = False
     """Whether to mark what training is doing for Nsight Systems, with NVTX ranges."""
     ppo: PPOCfg = field(default_factory=PPOCfg)
@@ -88,11 +101,13 @@ class Trainer:
         extra_config: Optional[Dict[str, Any]] = None,
         describe: Optional[Describe] = None,
         best_by: Tuple[str, ...] = ("success_rate",),
+        ranks: Ranks = ALONE,
     ) -> None:
         """evaluate: returns metrics of a policy.
         extra_config: plain values about the task, for config.json and the checkpoints.
         describe: puts a row of metrics into a sentence for the terminal; empty if there is nothing to say.
         best_by: names of the metrics that decide which checkpoint is the best.  Where the first are equal, the next decides."""
+        ranks: the processes that train together.  Each has a trainer, and calls its methods at the same time."""
         taken = set(task.metric_names) & {*COUNTERS, *CHARTS, *LOSSES} - {"success_rate"}
         if taken:
             raise ValueError(f"metric names {sorted(taken)} of the task are the engine's own")
@@ -113,13 +128,20 @@ class Trainer:
             )
         if cfg.compile:
             task.compile()
+        self.ranks, task.rank, task.num_ranks = ranks, ranks.rank, ranks.size
+        self._samples = cfg.ppo.num_steps * task.num_envs * ranks.size
+        ranks.connect(self.device)
         self.run_dir = Path(run_dir)
         self.evaluate = evaluate
         self.describe = describe
         self.config = {"trainer": asdict(cfg), "task": extra_config or {}}
+        if ranks.size > 1:
+            self.config["processes"] = ranks.size
 
         self.policy = ActorCritic(cfg.network).to(self.device)
-        self.ppo = PPO(self.policy, cfg.ppo, task.num_envs, compile_losses=cfg.compile, amp=cfg.amp)
+        self.ppo = PPO(self.policy, cfg.ppo, task.num_envs, compile_losses=cfg.compile, amp=cfg.amp, ranks=ranks)
+        if ranks.size > 1:
+            torch.manual_seed(ranks.seed(cfg.seed))  # the networks are the same, all else is not
         self.buffer = RolloutBuffer(cfg.ppo.num_steps, task.num_envs, **sizes, device=self.device)
         on_graphs = cfg.graphs and self.device.type == "cuda"
         self._collect = CapturedFunction(self._rollout, on_graphs and task.capturable, task.capture, "the rollout")
@@ -131,7 +153,7 @@ class Trainer:
         self.best: Tuple[float, ...] = (-math.inf,)
         self._earlier_wall_s = 0.0
         self._began = 0.0
-        self._resumed_rng: Optional[Dict[str, Any]] = None
+        self._resumed_rng: Optional[List[Dict[str, Any]]] = None
         self._running: Optional[_Issued] = None
         self._physics = Stopwatch(self.device)
         self._physics_ms = math.nan
@@ -152,14 +174,10 @@ class Trainer:
 
     def run(self) -> Dict[str, float]:
         """Trains to the end, or to Ctrl-C; returns counters and the best score."""
-        self._save_config()
-        max_seconds = None if self.cfg.max_minutes is None else 60.0 * self.cfg.max_minutes
-        log = MetricsLogger(
-            self.run_dir, self.cfg.total_timesteps, max_seconds, self.iteration, self.env_steps, self.describe
-        )
+        log = self._logger()
         message = "training failed"
         try:
-            with side_stream(self.device):
+            with side_stream(self.device), self.ranks.listening():
                 try:
                     self._loop(log)
                     message = "done"
@@ -168,7 +186,11 @@ class Trainer:
                 self._report_running(log)
                 self.save(self.run_dir / LAST)
             message += f": {self.env_steps} steps in {self.wall_s:.0f} s, checkpoint in {self.run_dir / LAST}"
+        except RankError as error:
+            raise RankError(f"{error}; {self._save_without_the_others()}") from error
         finally:
+            if self.ranks.size > 1:
+                self._learn.release()
             log.close(message)
         return {
             "iteration": self.iteration,
@@ -180,7 +202,12 @@ class Trainer:
 
     def save(self, path: Union[str, Path]) -> None:
         """Writes everything that training needs to go on."""
-        on_cuda = self.device.type == "cuda"
+        self._wait_for_device()
+        states = all_random_states(self.ranks, random_state(self.device))
+        if self.ranks.writes:
+            self._write(path, states)
+
+    def _write(self, path: Union[str, Path], random_states: List[Dict[str, Any]]) -> None:
         state = {
             "iteration": self.iteration,
             "env_steps": self.env_steps,
@@ -189,7 +216,8 @@ class Trainer:
             "best": self.best,
             "ppo": self.ppo.state_dict(),
             "task": self.task.state_dict(),
-            "rng": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(self.device) if on_cuda else None},
+            "rng": random_states[0],
+            "rng_of_ranks": random_states,
             "task_metrics": self._task_metrics,
             "config": self.config,
         }
@@ -223,12 +251,12 @@ class Trainer:
             known = len(self.best_by) == 1 or "best" in state  # else a score of before, by another measure
             self.best = tuple(state.get("best", (state["best_score"],))) if known else (-math.inf,)
             self._earlier_wall_s = state["wall_s"]
-            self._resumed_rng = state["rng"]
+            self._resumed_rng = state.get("rng_of_ranks", [state["rng"]])
             self._task_metrics = state["task_metrics"]
         except (KeyError, RuntimeError) as error:
             raise CheckpointError(f"{path} does not fit: {' '.join(str(error).split())[:200]}") from error
 
-    def _loop(self, log: MetricsLogger) -> None:
+    def _loop(self, log: Logger) -> None:
         cfg = self.cfg
         self._start(log)
         self._began = process_age()
@@ -254,7 +282,7 @@ class Trainer:
             if math.isnan(self._policy_ms) and not self._collect.will_capture:
                 self._time_parts()
 
-    def _start(self, log: MetricsLogger) -> None:
+    def _start(self, log: Logger) -> None:
         """Resets the task.  If the normalisers are new, a rollout gives them statistics and is then thrown away."""
         log.stage("resetting the task ...")
         obs, critic_obs = self.task.reset()
@@ -264,14 +292,12 @@ class Trainer:
             self._collect()
             self.ppo.warm_up(self.buffer)
         elif self._resumed_rng is not None:
-            rng, self._resumed_rng = self._resumed_rng, None
-            torch.set_rng_state(rng["cpu"])
-            if rng["cuda"] is not None and self.device.type == "cuda":
-                torch.cuda.set_rng_state(rng["cuda"], self.device)
+            states, self._resumed_rng = self._resumed_rng, None
+            resume_random_state(self.ranks, states, self.cfg.seed + self.iteration, self.device)
         if self.task.metric_names:
             self.task.metric_sums.zero_()
 
-    def _iterate(self, log: MetricsLogger) -> _Issued:
+    def _iterate(self, log: Logger) -> _Issued:
         """Issues one iteration: a rollout and an update."""
         for function in (self._collect, self._learn):
             if function.will_capture:
@@ -293,7 +319,7 @@ class Trainer:
         end = now(self.device)
         since, self._last_end = self._last_end or begin, end
         self.iteration += 1
-        self.env_steps += self.cfg.ppo.num_steps * self.task.num_envs
+        self.env_steps += self._samples
         if self.device.type != "cuda":
             self._physics_ms = self._physics.milliseconds()
         return _Issued(self.iteration, self.env_steps, host, since, begin, middle, end, self._physics_ms)
@@ -312,7 +338,7 @@ class Trainer:
         """The whole update; captured as one graph."""
         return self.ppo.update(self.buffer)
 
-    def _report_running(self, log: MetricsLogger) -> None:
+    def _report_running(self, log: Logger) -> None:
         """Logs the iteration before, if it is not logged yet."""
         if self._running is not None:
             issued, self._running = self._running, None
@@ -320,22 +346,20 @@ class Trainer:
 
     def _report(self, issued: _Issued) -> Dict[str, float]:
         """The row of metrics of an iteration.  Waits until the device is done with the iteration."""
-        if isinstance(issued.end, torch.cuda.Event):
-            issued.end.synchronize()
-        values: List[float] = issued.values.tolist()
-        stats = dict(zip(PPO.stat_names, values))
+        self.ranks.wait_for(issued.end)
+        values = self.ranks.total(issued.values.tolist())
+        stats = {name: value / self.ranks.size for name, value in zip(PPO.stat_names, values)}
         sums = values[len(PPO.stat_names) :]
         for name, total, count in zip(self.task.metric_names, sums[0::2], sums[1::2]):
             if count > 0:
                 self._task_metrics[name] = total / count
 
-        steps = self.cfg.ppo.num_steps * self.task.num_envs
         environment_ms = milliseconds(issued.begin, issued.middle) - self._policy_ms
         row = {
             "iteration": issued.iteration,
             "env_steps": issued.env_steps,
             "wall_s": round(self.wall_s, 3),
-            "steps_per_s": 1e3 * steps / max(milliseconds(issued.since, issued.end), 1e-6),
+            "steps_per_s": 1e3 * self._samples / max(milliseconds(issued.since, issued.end), 1e-6),
             "physics_ms": issued.physics_ms,
             "task_ms": environment_ms - issued.physics_ms,
             "environment_ms": environment_ms,
@@ -351,7 +375,8 @@ class Trainer:
     def _evaluate(self) -> None:
         assert self.evaluate is not None
         with torch.no_grad(), named_range("evaluate"):
-            result = self.evaluate(self.policy)
+            self._wait_for_device()
+            result = mean_of(self.ranks, self.evaluate(self.policy))
         self._extra_row.update({f"eval_{k}": float(v) for k, v in result.items()})
         score = tuple(float(result[name]) for name in self.best_by)
         if score >= self.best:  # of two equal ones the later, which is trained longer
@@ -385,21 +410,53 @@ class Trainer:
         return milliseconds(begin, end)
 
     def _finished(self) -> bool:
+        if self.ranks.stopping():
+            raise KeyboardInterrupt
         return self._progress() >= 1
 
     def _progress(self) -> float:
         """The share of the steps or of the time that is used up, the larger of both.  Time counts from the first iteration."""
         steps = self.env_steps / max(self.cfg.total_timesteps, 1)
-        if self.cfg.max_minutes is None:
-            return steps
+        return steps if self.cfg.max_minutes is None else self.ranks.largest(max(steps, self._time_used()))
+
+    def _time_used(self) -> float:
+        assert self.cfg.max_minutes is not None
         left = 60.0 * self.cfg.max_minutes - self._began
-        return 1.0 if left <= 0 else max(steps, (process_age() - self._began) / left)
+        return 1.0 if left <= 0 else (process_age() - self._began) / left
 
     def _to_host(self, values: Tensor) -> Tensor:
         """The only copy to the host in an iteration.  On a GPU this does not wait for it."""
         if self.device.type != "cuda":
             return values
         return torch.empty(values.shape, pin_memory=True).copy_(values, non_blocking=True)
+
+    def _wait_for_device(self) -> None:
+        """Before something that would wait without an end if another rank has died."""
+        if self.ranks.size > 1:
+            self.ranks.wait_for(now(self.device))
+
+    def _save_without_the_others(self) -> str:
+        """Writes the last checkpoint if no other rank has begun to, and says where it is.
+
+        The device may be stuck in a reduction, so it copies on another stream.  The parameters are those of the last gradient
+        step: every step is whole, as all ranks take it or none.
+        """
+        path = self.run_dir / LAST
+        if self.ranks.claim("checkpoint"):
+            with side_stream(self.device, wait=False):
+                self._write(path, [random_state(self.device)])
+        return f"{self.env_steps} steps are in {path}"
+
+    def _logger(self) -> Logger:
+        """What writes this run's numbers; on one rank alone."""
+        if not self.ranks.writes:
+            return Silent()
+        self._save_config()
+        cfg = self.cfg
+        max_seconds = None if cfg.max_minutes is None else 60.0 * cfg.max_minutes
+        return MetricsLogger(
+            self.run_dir, cfg.total_timesteps, max_seconds, self.iteration, self.env_steps, self.describe
+        )
 
     def _save_config(self) -> None:
         self.run_dir.mkdir(parents=True, exist_ok=True)

@@ -42,6 +42,10 @@ class VecTask:
     num_actions: int
     device: torch.device
     capturable: bool = False
+    rank: int = 0
+    num_ranks: int = 1
+    """Which of how many processes that train together this task belongs to; each has a task with num_envs environments.  The
+    engine sets both before the first `reset`.  Counters of steps count those of all."""
 
     metric_names: Tuple[str, ...] = ()
     """Names of the rows of `metric_sums`."""

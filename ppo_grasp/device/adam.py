@@ -21,11 +21,15 @@ ALIGNMENT = 8
 class Flat:
     """One tensor of zeros, and views of it in the shapes of a list of tensors.  There may be gaps between the views."""
 
-    def __init__(self, like: Sequence[Tensor], dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, like: Sequence[Tensor], dtype: torch.dtype = torch.float32, spare: int = 0) -> None:
+        """spare: elements behind the tensor, for numbers that travel with it."""
         sizes = [x.numel() + -x.numel() % ALIGNMENT for x in like]
         block = CHUNKS * ALIGNMENT
-        self.all = torch.zeros(sum(sizes) + -sum(sizes) % block, dtype=dtype, device=like[0].device)
-        """(P,)"""
+        size = sum(sizes) + -sum(sizes) % block
+        self.with_spare = torch.zeros(size + spare, dtype=dtype, device=like[0].device)
+        """(P + spare,)"""
+        self.all, self.spare = self.with_spare[:size], self.with_spare[size:]
+        """(P,) and (spare,), views of it."""
         parts = self.all[: sum(sizes)].split(sizes)
         self.each: List[Tensor] = [part[: x.numel()].view(x.shape) for part, x in zip(parts, like)]
         self.chunks: List[Tensor] = list(self.all.view(CHUNKS, -1).unbind(0))
@@ -46,9 +50,10 @@ class Adam:
     seconds, and it takes gradients and the flag to skip a step through attributes.
     """
 
-    def __init__(self, params: Sequence[Tensor], learning_rate: float) -> None:
-        """The parameters, in float32, become views of `params.all`."""
-        self.params, self.grads, self._means, self._squares = (Flat(params) for _ in range(4))
+    def __init__(self, params: Sequence[Tensor], learning_rate: float, spare: int = 0) -> None:
+        """The parameters, in float32, become views of `params.all`.  spare: of the gradients, see `Flat`."""
+        self.params, self._means, self._squares = (Flat(params) for _ in range(3))
+        self.grads = Flat(params, spare=spare)
         self.params.hold(params)
         device = self.params.all.device
         self.learning_rate = torch.tensor(learning_rate, device=device)

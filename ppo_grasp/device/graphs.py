@@ -60,6 +60,10 @@ class CapturedFunction(Generic[T]):
         self._graph.replay()
         return self._output  # type: ignore[return-value]
 
+    def release(self) -> None:
+        """Destroys the graph: one with NCCL's work in it must be gone before the process group."""
+        self._graph = self._output = None
+
     def _capture(self) -> None:
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize()
@@ -110,16 +114,21 @@ class SecondStream:
 
 
 @contextmanager
-def side_stream(device: torch.device) -> Iterator[None]:
-    """Makes a new stream current on a CUDA device, since the default stream cannot be captured; does nothing elsewhere."""
+def side_stream(device: torch.device, wait: bool = True) -> Iterator[None]:
+    """Makes a new stream current on a CUDA device, since the default stream cannot be captured; does nothing elsewhere.
+
+    wait: whether its work comes after what was issued before on the current stream, and before what is issued afterwards.
+    """
     if device.type != "cuda":
         yield
         return
     stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream(device))
+    if wait:
+        stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):
         yield
-    torch.cuda.current_stream(device).wait_stream(stream)
+    if wait:
+        torch.cuda.current_stream(device).wait_stream(stream)
 
 
 @contextmanager

@@ -10,6 +10,8 @@ import sys
 import warnings
 from typing import Callable, Dict, Iterator, NoReturn, Sequence
 
+from ppo_grasp import distributed
+
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 ABBREVIATIONS = {"lr": "learning-rate", "epochs": "num-epochs", "steps": "total-timesteps", "envs": "num-envs"}
@@ -35,6 +37,10 @@ def run(command: Callable[[], None]) -> None:
         fail("there is not enough memory: give fewer --num-envs")
     except ValueError as error:
         fail(str(error) or type(error).__name__)
+    except distributed.RankError as error:
+        _say(str(error))
+        sys.stderr.flush()
+        os._exit(1)  # leaving in the usual way would wait for the process that is gone
     except RuntimeError as error:
         if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
             fail("there is not enough memory: give fewer --num-envs")
@@ -44,10 +50,15 @@ def run(command: Callable[[], None]) -> None:
 
 
 def fail(message: str) -> NoReturn:
-    """Ends the program with one line on stderr and status 2."""
-    sys.stdout.flush()
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    """Ends the program with one line on stderr and status 2.  Of several processes one prints the line."""
+    _say(message)
     raise SystemExit(2)
+
+
+def _say(message: str) -> None:
+    sys.stdout.flush()
+    if distributed.speaks():
+        print("error: " + " ".join(message.split()), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

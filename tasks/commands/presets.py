@@ -58,7 +58,7 @@ class _TrainArgs:
     """Train a hand to grasp."""
 
     num_envs: int = 4096
-    """Hands in parallel."""
+    """Hands in parallel; of each process, if torchrun starts several."""
     sim: SimulatorName = "auto"
     """The physics.  auto: MuJoCo Warp on a GPU, MuJoCo C without one."""
     objects: str = "everyday"

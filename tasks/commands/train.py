@@ -13,6 +13,7 @@ import torch
 
 from ppo_grasp import ActorCritic, CheckpointError, Trainer, find_last, load_policy
 from ppo_grasp.device.policy_runner import PolicyRunner
+from ppo_grasp.distributed import RankError, Ranks, join
 from ppo_grasp.metrics import FILE as METRICS
 from tasks.commands import errors, options
 from tasks.commands.loading import checkpoint_path, load_set
@@ -45,7 +46,8 @@ def command() -> None:
 
 
 def train(args: TrainArgs) -> None:
-    """Builds the task and trains."""
+    """Builds the task and trains, with the other processes of torchrun if there are any."""
+    ranks = join(args.trainer.rank_timeout)
     check(args)
     checkpoint = find_checkpoint(args)
     policy = None
@@ -56,28 +58,50 @@ def train(args: TrainArgs) -> None:
     if args.run_dir is None:
         args.run_dir = RUNS / time.strftime("%Y-%m-%d_%H-%M-%S")
     sim = registry.choose(args.sim)
+    checkpoint = agree(args, checkpoint, sim, ranks)
     if not sim.on_gpu:  # its threads and torch's take turns; they disturb each other if both want every core
-        torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+        torch.set_num_threads(max(1, (os.cpu_count() or 2) // (2 * ranks.local_size)))
     torch.manual_seed(args.trainer.seed)  # before anything is drawn
     objects = eval_objects = load_set(args.objects, args.object_scale, args.skip_bad_objects, count=args.object_count)
     if args.eval_objects and sim.running_evaluation:
         eval_objects = load_set(args.eval_objects, args.object_scale, args.skip_bad_objects, "--eval-objects")
     if sim.compiles_kernels:
-        compile_kernels(args, sim, objects, eval_objects)
-    settings, seed = settings_of(args, sim), args.trainer.seed
+        compile_kernels(args, sim, objects, eval_objects, ranks)
+    settings, seed = settings_of(args, sim), ranks.seed(args.trainer.seed)
     task = build.make_task(sim.name, objects, args.num_envs, args.task, args.hand, settings, seed=seed)
-    print(chosen(args, sim), flush=True)
+    print(chosen(args, sim, ranks), flush=True)
     config = {**task_config(args, sim), "reward_weights": task.reward_weights()}
-    measure = evaluation(args, sim, eval_objects)
+    measure = evaluation(args, sim, eval_objects, ranks)
     trainer = Trainer(
-        task, args.trainer, args.run_dir, measure, config, lambda row: describe(row, sim.few_hands), BEST_BY
+        task, args.trainer, args.run_dir, measure, config, lambda row: describe(row, sim.few_hands), BEST_BY, ranks
     )
     if checkpoint is not None:
         trainer.load(checkpoint)
     elif policy is not None:
         trainer.begin_with(policy)
-    if trainer.run()["interrupted"]:
+    interrupted = trainer.run()["interrupted"]
+    ranks.close()
+    if interrupted:
         raise KeyboardInterrupt
+
+
+def agree(args: TrainArgs, checkpoint: Optional[Path], sim: registry.SimulatorEntry, ranks: Ranks) -> Optional[Path]:
+    """Gives all processes the run directory and the checkpoint of rank 0.  Raises RankError if their simulators differ."""
+    here = {"sim": sim.name, "run_dir": str(args.run_dir), "checkpoint": checkpoint and str(checkpoint)}
+    each = ranks.gather(here)
+    for rank, other in enumerate(each):
+        if other["sim"] != each[0]["sim"]:
+            raise RankError(
+                f"process 0 would simulate with {each[0]['sim']}, process {rank} with {other['sim']}: start no more "
+                "processes on a machine than it has GPUs, or choose with --sim"
+            )
+    args.run_dir = Path(each[0]["run_dir"])
+    return each[0]["checkpoint"] and Path(each[0]["checkpoint"])
+
+
+def share(eval_envs: int, ranks: Ranks) -> int:
+    """Episodes of an evaluation that each process plays: equally many."""
+    return -(-eval_envs // ranks.size)
 
 
 def check(args: TrainArgs) -> None:
@@ -116,45 +140,60 @@ def find_checkpoint(args: TrainArgs) -> Optional[Path]:
     return found
 
 
-def compile_kernels(args: TrainArgs, sim: registry.SimulatorEntry, objects: ObjectSet, eval_objects: ObjectSet) -> None:
-    """Compiles the GPU kernels that training will launch: ahead of time, on all cores, behind a progress bar."""
+def compile_kernels(
+    args: TrainArgs, sim: registry.SimulatorEntry, objects: ObjectSet, eval_objects: ObjectSet, ranks: Ranks
+) -> None:
+    """Compiles the GPU kernels that training will launch: ahead of time, on all cores, behind a progress bar.
+
+    Of several processes on a machine the first compiles; the others wait, and find all in the cache.
+    """
     from tasks.commands.compile_kernels import compile_missing
 
-    settings = settings_of(args, sim)
+    first = int(os.environ.get("LOCAL_RANK", "0")) == 0 or ranks.size == 1
+    if not first:
+        ranks.gather("compiled")
+    settings, eval_envs = settings_of(args, sim), share(args.eval_envs, ranks)
     if eval_objects is objects:
-        compile_missing(objects, (args.num_envs, args.eval_envs), settings, args.hand)
+        compile_missing(objects, (args.num_envs, eval_envs), settings, args.hand)
     else:
         compile_missing(objects, args.num_envs, settings, args.hand)
-        compile_missing(eval_objects, args.eval_envs, settings, args.hand)
+        compile_missing(eval_objects, eval_envs, settings, args.hand)
+    if first:
+        ranks.gather("compiled")
 
 
 def evaluation(
-    args: TrainArgs, sim: registry.SimulatorEntry, objects: ObjectSet
+    args: TrainArgs, sim: registry.SimulatorEntry, objects: ObjectSet, ranks: Ranks
 ) -> Optional[Callable[[ActorCritic], Dict[str, float]]]:
-    """Measures a policy in worlds of its own.  None for a simulator that has one simulation in a process."""
+    """Measures a policy in worlds of its own; of several processes each plays a share.  None for a simulator that has one simulation in a process."""
     if not sim.running_evaluation:
         return None
+    episodes = share(args.eval_envs, ranks)
     task = build.make_task(
-        sim.name, objects, args.eval_envs, args.task, args.hand, settings_of(args, sim), evaluation=True
+        sim.name, objects, episodes, args.task, args.hand, settings_of(args, sim), evaluation=True
     )
+    task.rank, task.num_ranks = ranks.rank, ranks.size
     runner: List[PolicyRunner] = []
 
     def measure(policy: ActorCritic) -> Dict[str, float]:
         if not runner:
             runner.append(PolicyRunner(task, policy.act_deterministic, args.trainer.graphs))
-        result = evaluate(task, lambda: runner[0].play(args.task.episode_steps), args.eval_envs).summary()
+        result = evaluate(task, lambda: runner[0].play(args.task.episode_steps), episodes).summary()
         rates = ("success_rate", "still_success_rate", "ever_success_rate", "average_lift_height_m")
         return {key: float(result[key]) for key in (*rates, *STEADINESS)}
 
     return measure
 
 
-def chosen(args: TrainArgs, sim: registry.SimulatorEntry) -> str:
+def chosen(args: TrainArgs, sim: registry.SimulatorEntry, ranks: Ranks) -> str:
     """What the machine decided, in a line."""
     on_gpu = torch.cuda.is_available() and sim.on_gpu
     where = f"on {torch.cuda.get_device_name()}" if on_gpu else "on the processor"
     why = "no GPU was found, so " if args.sim == registry.AUTO and not sim.on_gpu else ""
-    return f"{why}training {where}: {sim.title}, {args.num_envs} environments, into {args.run_dir}"
+    envs = f"{args.num_envs} environments"
+    if ranks.size > 1:
+        envs = f"{ranks.size} processes of {envs}, {ranks.size * args.num_envs} in all"
+    return f"{why}training {where}: {sim.title}, {envs}, into {args.run_dir}"
 
 
 def describe(row: Dict[str, float], few_hands: bool) -> str:

@@ -89,7 +89,7 @@ class GraspTask(VecTask):
         seen = self._begin(everywhere, start)
         if self.evaluation:
             self.first_start = start
-            self._turn += self.num_envs
+            self._turn += self.num_envs * self.num_ranks
         else:
             self.episodes.time.copy_(torch.randint_like(self.episodes.time, self.cfg.episode_steps))
         return seen
@@ -121,7 +121,7 @@ class GraspTask(VecTask):
     def _judge(self, action: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
         """Judges the step: reward, terminated, truncated, and the critic's view of it."""
         self.episodes.time.add_(1)
-        self.env_steps += self.num_envs
+        self.env_steps += self.num_envs * self.num_ranks
         now = self.situation.read(self.episodes.goal)
         outcome = self._outcome(action, now)
         failed = now.state.failed
@@ -165,7 +165,7 @@ class GraspTask(VecTask):
         if not self.simulator.swaps_objects:
             return self.simulator.state.object_id
         if self.evaluation:
-            ids = torch.arange(self.num_envs, device=self.device) + self._turn
+            ids = torch.arange(self.num_envs, device=self.device) + self._turn + self.rank * self.num_envs
             return ids % len(self.objects)
         return self.curriculum.draw(self.num_envs, self.env_steps)
 

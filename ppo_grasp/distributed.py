@@ -1,0 +1,342 @@
+"""Several processes train one policy, each on a GPU and worlds of its own: what they reduce, agree on, and who writes.
+
+`torchrun` starts the processes, which are called ranks.  All ranks hold the same parameters, bit by bit, because all take the
+same gradient steps: the flat gradient is averaged over ranks before each.  `ALONE` stands for a training of one process: its
+methods hand back what they get, so that the code around has no second path.
+
+Tensors of the update are reduced on the device, with NCCL on GPUs.  These collectives may be captured in a CUDA graph.
+Numbers of the host, such as counters and metrics, are reduced by gloo, which the device does not wait for.  No wait is
+without an end: a rank that has died or hangs makes the others raise `RankError`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+import torch
+from torch import Tensor
+
+SETUP_S = 1800.0
+"""Seconds that ranks wait for each other before training runs: one may compile kernels or cut meshes for minutes."""
+SETTLED = 3
+"""Iterations after which training runs: captures and first launches are over."""
+GRACE_S = 12.0
+"""Seconds that a rank which was told to stop waits for the others.  torchrun kills 30 s after it has told."""
+SEED_STRIDE = 1_000_003
+"""Between the seeds of two ranks: larger than the seeds that people use, so that no two runs share worlds."""
+
+
+class RankError(RuntimeError):
+    """Another process of the training has died, hangs, or could not begin."""
+
+
+class Ranks:
+    """One process alone."""
+
+    rank = 0
+    size = 1
+    local_size = 1
+    """Processes on this machine."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes the run directory and speaks to the user."""
+        return self.rank == 0
+
+    def seed(self, seed: int) -> int:
+        """The seed of what differs between ranks, such as the worlds."""
+        return seed + SEED_STRIDE * self.rank
+
+    # On the device.  These may be captured in a CUDA graph.
+
+    def average(self, x: Tensor) -> None:
+        """Replaces x by its mean over ranks, in place."""
+
+    def pool(self, mean: Tensor, var: Tensor) -> Tuple[Tensor, Tensor]:
+        """Mean and variance over the samples of all ranks, of which each has equally many; mean, var: (...) of this rank's."""
+        return mean, var
+
+    def mean_and_std(self, x: Tensor) -> Tuple[Tensor, Tensor]:
+        """Mean and standard deviation of all elements of all ranks, () each."""
+        return x.mean(), x.std()
+
+    def broadcast(self, x: Tensor) -> None:
+        """Replaces x by that of rank 0, in place."""
+
+    # On the host.
+
+    def largest(self, value: float) -> float:
+        """Over ranks."""
+        return value
+
+    def total(self, values: List[float]) -> List[float]:
+        """Sums over ranks."""
+        return values
+
+    def gather(self, value: Any) -> List[Any]:
+        """What each rank gave, by rank.  value: what JSON can hold."""
+        return [value]
+
+    def stopping(self) -> bool:
+        """Whether a signal has told any rank to stop.  All ranks get the same answer."""
+        return False
+
+    def wait_for(self, event: Any) -> None:
+        """Waits until the device has passed a CUDA event; does nothing with other points in time."""
+        if isinstance(event, torch.cuda.Event):
+            event.synchronize()
+
+    def claim(self, what: str) -> bool:
+        """True for the first rank that asks."""
+        return True
+
+    # Beginning and end.
+
+    def connect(self, device: torch.device) -> None:
+        """Prepares reductions on a device.  Raises RankError if ranks have devices of different types."""
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Takes SIGTERM and SIGINT as `stopping` while inside, if there are other ranks: all must stop at the same iteration."""
+        yield
+
+    def close(self) -> None:
+        """Ends the connection.  CUDA graphs with reductions in them must be gone."""
+
+
+ALONE = Ranks()
+
+
+class TorchRanks(Ranks):
+    """The processes that torchrun started, through torch.distributed."""
+
+    def __init__(self, timeout_s: float = 60.0) -> None:
+        """Meets the others.  timeout_s: seconds without a word from another rank after which it counts as dead."""
+        import torch.distributed as dist
+
+        self._dist = dist
+        self.timeout_s = timeout_s
+        # We watch over ranks by ourselves, and save before we end.  NCCL's watchdog would end the process at once.
+        os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
+        os.environ.setdefault("TORCH_NCCL_ENABLE_MONITORING", "0")
+        self._limit = timedelta(seconds=2 * SETUP_S)  # our own limits come first
+        dist.init_process_group("gloo", timeout=self._limit)
+        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self.local_size = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
+        self._store = dist.distributed_c10d._get_default_store()
+        self._host_group = self._group = dist.group.WORLD
+        self._on_gpu = False
+        self._reports = 0
+        self._told: Optional[float] = None
+
+    def average(self, x: Tensor) -> None:
+        """See `Ranks`."""
+        if self._on_gpu:
+            self._dist.all_reduce(x, self._dist.ReduceOp.AVG, group=self._group)
+        else:
+            self._finish(self._dist.all_reduce(x, group=self._group, async_op=True))
+            x.div_(self.size)
+
+    def pool(self, mean: Tensor, var: Tensor) -> Tuple[Tensor, Tensor]:
+        """See `Ranks`.  The means first, as var + (mean - pooled)^2 then loses nothing however far from zero they are."""
+        pooled = mean.clone()
+        self.average(pooled)
+        var = var + (mean - pooled).square()
+        self.average(var)
+        return pooled, var
+
+    def mean_and_std(self, x: Tensor) -> Tuple[Tensor, Tensor]:
+        """See `Ranks`."""
+        var, mean = torch.var_mean(x.double(), correction=0)
+        mean, var = self.pool(mean, var)
+        count = x.numel() * self.size
+        return mean.to(x.dtype), (var * (count / max(count - 1, 1))).sqrt().to(x.dtype)
+
+    def broadcast(self, x: Tensor) -> None:
+        """See `Ranks`."""
+        if self._on_gpu:
+            self._dist.broadcast(x, 0, group=self._group)
+        else:
+            self._finish(self._dist.broadcast(x, 0, group=self._group, async_op=True))
+
+    def largest(self, value: float) -> float:
+        """See `Ranks`."""
+        x = torch.tensor(value, dtype=torch.float64)
+        self._finish(self._dist.all_reduce(x, self._dist.ReduceOp.MAX, group=self._host_group, async_op=True))
+        return float(x)
+
+    def total(self, values: List[float]) -> List[float]:
+        """See `Ranks`.  Training calls it once an iteration, so it counts the iterations."""
+        x = torch.tensor(values, dtype=torch.float64)
+        self._finish(self._dist.all_reduce(x, group=self._host_group, async_op=True))
+        self._reports += 1
+        return x.tolist()  # type: ignore[no-any-return]
+
+    def gather(self, value: Any) -> List[Any]:
+        """See `Ranks`."""
+        words = json.dumps(value).encode()
+        length = int(self.largest(float(len(words))))
+        mine = torch.tensor(list(words.ljust(length)), dtype=torch.uint8)
+        each = [torch.empty_like(mine) for _ in range(self.size)]
+        self._finish(self._dist.all_gather(each, mine, group=self._host_group, async_op=True))
+        return [json.loads(bytes(x.tolist())) for x in each]
+
+    def stopping(self) -> bool:
+        """See `Ranks`."""
+        return self.largest(float(self._told is not None)) > 0
+
+    def wait_for(self, event: Any) -> None:
+        """See `Ranks`."""
+        if isinstance(event, torch.cuda.Event):
+            self._wait(event.query)
+
+    def claim(self, what: str) -> bool:
+        """See `Ranks`.  Where the store is gone with its process, rank 0 is first."""
+        try:
+            return bool(self._store.add(what, 1) == 1)
+        except Exception:  # what a lost connection raises depends on the store
+            return self.rank == 0
+
+    def connect(self, device: torch.device) -> None:
+        """See `Ranks`.  The first reduction sets NCCL up, which must happen before a capture."""
+        places = self.gather([device.type, os.environ.get("CUDA_VISIBLE_DEVICES", "")])
+        if len({kind for kind, _ in places}) > 1:
+            without = next(rank for rank, (kind, _) in enumerate(places) if kind == "cpu")
+            raise RankError(f"process {without} has no GPU: start no more processes on a machine than it has GPUs")
+        if device.type == "cuda":
+            self._group = self._dist.new_group(backend="nccl", timeout=self._limit)
+            self._on_gpu = True
+            for kind in (torch.float32, torch.float64):
+                x = torch.ones(1, dtype=kind, device=device)
+                self.average(x)
+                self.broadcast(x)
+            done = torch.cuda.Event()
+            done.record()
+            self.wait_for(done)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """See `Ranks`."""
+
+        def told(number: int, frame: Any) -> None:
+            self._told = self._told or time.monotonic()
+
+        before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def close(self) -> None:
+        """See `Ranks`."""
+        self.largest(0.0)  # nobody leaves while another still needs the connection
+        self._dist.destroy_process_group()
+
+    def _finish(self, work: Any) -> None:
+        """Waits for a collective of the host."""
+        try:
+            self._wait(work.is_completed)
+            work.wait()
+        except RankError:
+            raise
+        except RuntimeError as error:  # gloo's, when a connection breaks
+            raise RankError("another process of this training has ended") from error
+
+    def _wait(self, done: Callable[[], bool]) -> None:
+        """Raises RankError if it takes longer than another rank may need."""
+        begin = time.monotonic()
+        limit = SETUP_S if self._reports < SETTLED else self.timeout_s
+        while not done():
+            now = time.monotonic()
+            if now - begin > limit:
+                raise RankError(f"another process of this training has not answered for {limit:g} s: it died or hangs")
+            if self._told is not None and now - max(begin, self._told) > GRACE_S:
+                raise RankError("another process of this training has ended")
+            if now - begin > 1e-3:  # answers mostly come sooner, and sleeping makes them late
+                time.sleep(1e-4)
+
+
+_joined: Optional[Ranks] = None
+
+
+def join(timeout_s: float = 60.0) -> Ranks:
+    """The processes that torchrun started, this one among them; `ALONE` without torchrun.  The output of all but rank 0 is
+    dropped: what they have to say is the same."""
+    global _joined
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return ALONE
+    _joined = TorchRanks(timeout_s)
+    if not _joined.writes:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return _joined
+
+
+def speaks() -> bool:
+    """Whether this process is the one that tells the user of an error: the first of its training that has one."""
+    if _joined is None:
+        return int(os.environ.get("RANK", "0")) == 0
+    return _joined.claim("error")
+
+
+def mean_of(ranks: Ranks, values: Dict[str, float]) -> Dict[str, float]:
+    """The mean over ranks of each number."""
+    if ranks.size == 1:
+        return values
+    each = ranks.gather({name: float(value) for name, value in values.items()})
+    return {name: math.fsum(one[name] for one in each) / ranks.size for name in values}
+
+
+def random_state(device: torch.device) -> Dict[str, Any]:
+    """torch's generators, as tensors."""
+    on_cuda = device.type == "cuda"
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(device) if on_cuda else None}
+
+
+def set_random_state(state: Dict[str, Any], device: torch.device) -> None:
+    """Restores `random_state`."""
+    torch.set_rng_state(state["cpu"])
+    if state["cuda"] is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+def all_random_states(ranks: Ranks, state: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """`random_state` of each rank."""
+    if ranks.size == 1:
+        return [state]
+    each = ranks.gather({name: None if x is None else x.tolist() for name, x in state.items()})
+    return [
+        {name: None if x is None else torch.tensor(x, dtype=torch.uint8) for name, x in one.items()} for one in each
+    ]
+
+
+def resume_random_state(ranks: Ranks, states: List[Dict[str, Any]], seed: int, device: torch.device) -> None:
+    """Goes on with the random numbers of a checkpoint.
+
+    states: `all_random_states` when it was written.  With as many ranks as then each goes on with its own.  With another
+    number rank 0 goes on, and the others begin anew with numbers of their own.  seed: changes with the iteration.
+    """
+    if len(states) == ranks.size or ranks.rank == 0:
+        set_random_state(states[ranks.rank], device)
+    else:
+        torch.manual_seed(ranks.seed(seed))
+
+
+class Silent:
+    """Stands in for the logger on ranks that write nothing."""
+
+    def stage(self, message: str) -> None:
+        """Says nothing."""
+
+    def log(self, row: Dict[str, float]) -> None:
+        """Writes nothing."""
+
+    def close(self, message: str = "") -> None:
+        """Does nothing."""
