@@ -202,14 +202,16 @@ def train(
     keep_going: bool = False,
     cold: bool = False,
     grace: float = 180.0,
+    launcher: Sequence[str] = (sys.executable,),
 ) -> Row:
     """Runs train.py with these options until the highest level is passed or it ends by itself.  Returns `analyse` of the run.
 
     If it ended in another way, `failed` is the reason.  Its output goes to RUN_DIR/train.log.
+    launcher: what runs a Python file.  torchrun ends with status 1 when it is interrupted.
     """
     run_dir.mkdir(parents=True)  # fails if the folder of an older run is there
     log = run_dir / "train.log"
-    command = [sys.executable, str(TRAIN), "--run-dir", str(run_dir), "--max-minutes", f"{max_minutes:g}", *words]
+    command = [*launcher, str(TRAIN), "--run-dir", str(run_dir), "--max-minutes", f"{max_minutes:g}", *words]
     rows: List[Row] = []
     offset, interrupted, gave_up = 0, False, False
     # A shell may have started us in the background with SIGINT ignored, and children inherit that.  They do not inherit a handler.
@@ -244,7 +246,8 @@ def train(
         "where": next((line for line in said if "training on " in line), None),
         "command": shlex.join(command[1:]),
     }
-    ends = (0, INTERRUPTED, -signal.SIGINT) if interrupted else (0,)  # the last one if it was ending by itself already
+    # The last but one if it was ending by itself already; the last is torchrun's.
+    ends = (0, INTERRUPTED, -signal.SIGINT, *([1] if len(launcher) > 1 else [])) if interrupted else (0,)
     if gave_up:
         result["failed"] = f"not done {grace:g} s after --max-minutes"
     elif status not in ends:

@@ -106,7 +106,7 @@ class Trainer:
         """evaluate: returns metrics of a policy.
         extra_config: plain values about the task, for config.json and the checkpoints.
         describe: puts a row of metrics into a sentence for the terminal; empty if there is nothing to say.
-        best_by: names of the metrics that decide which checkpoint is the best.  Where the first are equal, the next decides."""
+        best_by: names of the metrics that decide which checkpoint is the best.  Where the first are equal, the next decides.
         ranks: the processes that train together.  Each has a trainer, and calls its methods at the same time."""
         taken = set(task.metric_names) & {*COUNTERS, *CHARTS, *LOSSES} - {"success_rate"}
         if taken:

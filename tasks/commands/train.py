@@ -169,9 +169,7 @@ def evaluation(
     if not sim.running_evaluation:
         return None
     episodes = share(args.eval_envs, ranks)
-    task = build.make_task(
-        sim.name, objects, episodes, args.task, args.hand, settings_of(args, sim), evaluation=True
-    )
+    task = build.make_task(sim.name, objects, episodes, args.task, args.hand, settings_of(args, sim), evaluation=True)
     task.rank, task.num_ranks = ranks.rank, ranks.size
     runner: List[PolicyRunner] = []
 

@@ -62,7 +62,8 @@ class DoubleIntegrator(VecTask):
     def _starts(self) -> Tensor:
         if not self.rest_every_limit:
             return REACH * (2.0 * torch.rand(self.num_envs, 2, device=self.device) - 1.0)
-        n = torch.arange(2 * self.num_envs, device=self.device).reshape(self.num_envs, 2)
+        first = 2 * self.num_envs * self.rank  # worlds are numbered over all ranks
+        n = torch.arange(first, first + 2 * self.num_envs, device=self.device).reshape(self.num_envs, 2)
         return REACH * torch.sin(12.9898 * n + 78.233 * self.episodes)
 
     def _critic_obs(self, state: Tensor) -> Tensor:
