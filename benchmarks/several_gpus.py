@@ -15,6 +15,7 @@ inside the update's CUDA graph, they are measured once more with an update that 
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -27,6 +28,7 @@ import sys
 import tempfile
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
@@ -128,13 +130,16 @@ def measure(args: Args, task: Any, ranks: Ranks, capture_update: bool) -> Dict[s
         trainer.run()
         captured = captured and trainer._learn.enabled
         rows, _ = rows_from(Path(folder) / FILE, 0)
+        equal, iterations = digest(trainer), trainer.iteration
+        del trainer
+        gc.collect()  # its graphs must not be freed within the next capture
     minibatches = max(1, round(cfg.ppo.num_steps * args.num_envs / cfg.ppo.minibatch_size))
     result: Dict[str, Any] = {
         "ranks": ranks.size,
         "started_from": started_from,
         "update_captured": captured,
-        "gradient_steps": trainer.iteration * minibatches * cfg.ppo.num_epochs,
-        "digest": digest(trainer),
+        "gradient_steps": iterations * minibatches * cfg.ppo.num_epochs,
+        "digest": equal,
         "notes": [str(w.message) for w in warned if not issubclass(w.category, (DeprecationWarning, ImportWarning))],
     }
     timed = rows[args.warm_up :]
@@ -224,10 +229,8 @@ def throughput(args: Args, words: List[str], timeout: float, eager: bool = False
             except subprocess.TimeoutExpired:
                 status = f"not done after {timeout:g} s"
             finally:  # torchrun and its children, which are a group of their own
-                try:
+                with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
                 process.wait()
         result: Dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         if "together" not in result:

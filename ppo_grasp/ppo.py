@@ -15,10 +15,10 @@ from ppo_grasp.device.adam import Adam, Flat
 from ppo_grasp.device.graphs import SecondStream
 from ppo_grasp.device.precision import tf32
 from ppo_grasp.device.ranges import named_range
+from ppo_grasp.device.surrogate import bound_loss, clipped_surrogate, means_of_neighbours, smoothness_loss
 from ppo_grasp.distributed import ALONE, Ranks
 from ppo_grasp.normalizer import RunningNormalizer
 from ppo_grasp.rollout import RolloutBuffer, bootstrap_time_limits, discounted_sums, gae
-from ppo_grasp.surrogate import bound_loss, clipped_surrogate, means_of_neighbours, smoothness_loss
 
 
 @dataclass

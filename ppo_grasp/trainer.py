@@ -134,7 +134,7 @@ class Trainer:
         self.run_dir = Path(run_dir)
         self.evaluate = evaluate
         self.describe = describe
-        self.config = {"trainer": asdict(cfg), "task": extra_config or {}}
+        self.config: Dict[str, Any] = {"trainer": asdict(cfg), "task": extra_config or {}}
         if ranks.size > 1:
             self.config["processes"] = ranks.size
 

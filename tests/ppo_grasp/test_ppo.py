@@ -15,14 +15,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ppo_grasp.actor_critic import ActorCritic, ActorCriticCfg
+from ppo_grasp.device.surrogate import bound_loss, means_of_neighbours
 from ppo_grasp.ppo import PPO, Batch, PPOCfg, adapt_learning_rate, clipping
 from ppo_grasp.rollout import RolloutBuffer
-from ppo_grasp.surrogate import bound_loss, means_of_neighbours
 
 T, N, OBS, CRITIC_OBS, ACTIONS = 8, 16, 6, 9, 2
 
 
-def make_ppo(cfg: PPOCfg, seed: int = 0, **options: bool) -> PPO:
+def make_ppo(cfg: PPOCfg, seed: int = 0, **options: Any) -> PPO:
     torch.manual_seed(seed)
     policy = ActorCritic(ActorCriticCfg(OBS, CRITIC_OBS, ACTIONS, (32, 16), (32, 16)))
     return PPO(policy, cfg, N, **options)

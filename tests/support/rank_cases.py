@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 import torch
 from double_integrator import DoubleIntegrator
@@ -46,19 +46,19 @@ def deterministic(ranks: Ranks, run_dir: Path) -> Dict[str, Any]:
     advantages: List[Tensor] = []
     prepare = ppo._prepare
 
-    def act(obs: Tensor) -> Tensor:
+    def act(obs: Tensor, noise: Optional[Tensor] = None) -> Tensor:
         number = torch.arange(ranks.rank * worlds, (ranks.rank + 1) * worlds)
         steps.append(1)
-        noise = 1.5 * torch.sin(12.9898 * number + 78.233 * len(steps))
-        return policy.act_deterministic(obs) + policy.std.detach() * noise.unsqueeze(-1)
+        drawn = 1.5 * torch.sin(12.9898 * number + 78.233 * len(steps))
+        return policy.act_deterministic(obs) + policy.std.detach() * drawn.unsqueeze(-1)
 
     def watched(*args: Any) -> Any:
         batch, std = prepare(*args)
         advantages.append(batch.advantages.view(STEPS, worlds).clone())
         return batch, std
 
-    policy.act = act  # type: ignore[method-assign]
-    ppo._prepare = watched  # type: ignore[method-assign]
+    policy.act = act  # type: ignore[method-assign, assignment]
+    ppo._prepare = watched  # type: ignore[method-assign, assignment]
     trainer.run()
     normalizers = {
         name: x for name, x in policy.state_dict().items() if name.endswith(("count", "moment_mean", "moment_var"))
@@ -92,7 +92,7 @@ def many_updates(ranks: Ranks, run_dir: Path) -> Dict[str, Any]:
 
 def interrupted(trainer: Trainer, iterations: int) -> Trainer:
     """Runs so many iterations of those that were planned, and saves."""
-    trainer._finished = lambda: trainer.iteration >= iterations  # type: ignore[method-assign]
+    trainer._finished = lambda: trainer.iteration >= iterations  # type: ignore[method-assign, assignment]
     trainer.run()
     return trainer
 
@@ -156,7 +156,7 @@ def hang(ranks: Ranks, folder: Path) -> None:
             os.kill(os.getpid(), signal.SIGSTOP)
         return step(action)
 
-    trainer.task.step = stops  # type: ignore[method-assign]
+    trainer.task.step = stops  # type: ignore[method-assign, assignment]
     try:
         trainer.run()
     except RankError as error:

@@ -112,7 +112,7 @@ def test_work_on_the_second_stream_is_done_between_what_comes_before_and_the_joi
 
 @needs_cuda
 @pytest.mark.parametrize("options", [{}, {"amp": True}, {"compile_losses": True}])
-def test_a_captured_update_equals_an_eager_one(options: Dict[str, bool]) -> None:
+def test_a_captured_update_equals_an_eager_one(options: Dict[str, Any]) -> None:
     """Same rollouts, same shuffles: after four updates parameters agree within 2e-3, statistics within 2 %."""
     results = []
     for captured in (False, True):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ppo_grasp.surrogate import clipped_surrogate
+from ppo_grasp.device.surrogate import clipped_surrogate
 
 B, A = 200, 5
 
