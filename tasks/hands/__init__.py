@@ -13,8 +13,8 @@ HANDS: Dict[str, HandSpec] = {hand.name: hand for hand in (SHADOW_HAND,)}
 
 
 def get_hand(name: str) -> HandSpec:
-    """The hand of this name; a ValueError that names those that exist if there is none."""
+    """The hand of this name.  Raises ValueError, with the names that exist, if there is none."""
     try:
         return HANDS[name]
     except KeyError:
-        raise ValueError(f"unknown hand {name!r}; there are: {', '.join(sorted(HANDS))}") from None
+        raise ValueError(f"unknown hand {name!r}: choose from {', '.join(sorted(HANDS))}") from None

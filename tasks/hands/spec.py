@@ -1,4 +1,4 @@
-"""What a hand is: one MJCF file and the names and poses that the task needs of it."""
+"""What a hand is: an MJCF file, and the names and poses in it that the task needs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import numpy as np
 class HandSpec:
     """A floating hand with D drives, 6 of them the base's, and F fingertips.
 
-    With all base joints at zero the palm's frame is the world's: origin in the middle of the palm's inner face, z out of the
-    back of the hand, x towards the fingers, so that the palm faces down.  Base joints are three slides x, y, z and three
-    hinges about x, y, z, in this order from the world to the palm, so the slides are the palm's position.
+    The palm's frame has its origin in the middle of the palm's inner face, x towards the fingers, and z out of the back of the
+    hand.  With all base joints at zero it is the world's frame, and so the palm faces down.  The base joints are three slides
+    along x, y, z and then three hinges about x, y, z, from the world to the palm.  So the slides are the palm's position.
     """
 
     name: str
@@ -26,7 +26,7 @@ class HandSpec:
     finger_joints: Tuple[str, ...]
     """D - 6 driven joints of the fingers.  In the MJCF an actuator has the name of the joint that it drives."""
     coupled_joints: Mapping[str, str]
-    """Distal joint -> the driven joint it follows one to one, through a fixed tendon."""
+    """Coupled joint -> the driven joint whose angle it follows, by a fixed tendon."""
     palm_body: str
     palm_site: str
     fingertips: Tuple[str, ...]
@@ -38,13 +38,13 @@ class HandSpec:
     fingertip_radius: Tuple[float, ...]
     """F radii of those ends, m."""
     palm_centre: Tuple[float, float, float]
-    """A point before the palm, in the palm's frame, where a grasped object's surface should come to lie, m."""
+    """m, a point before the palm, in the palm's frame, where the surface of a grasped object should be."""
     grip_yaw: float = 0.0
-    """Direction from the thumb's tip to the fingers' in the pre-grasp, about the palm's z from its x, rad."""
+    """rad, direction from the thumb's tip to the fingers' in the pre-grasp: about the palm's z, from its x."""
     open_pose: Mapping[str, float] = field(default_factory=dict)
-    """Finger joints at the evaluation start, rad; joints not named are 0."""
+    """rad, finger joints at the evaluation start.  Joints that are not named are 0."""
     pregrasp_pose: Mapping[str, float] = field(default_factory=dict)
-    """Finger joints bent as before a grasp, thumb opposed, rad; joints not named are 0."""
+    """rad, finger joints bent as before a grasp, with the thumb opposed.  Joints that are not named are 0."""
 
     def drive_ranges(self) -> np.ndarray:
         """(D, 2) lower and upper limits of the drives' targets, as the MJCF has them, m or rad."""
@@ -58,10 +58,10 @@ class HandSpec:
 
     @property
     def num_drives(self) -> int:
-        """D"""
+        """D, the number of drives."""
         return len(self.drives)
 
     @property
     def num_fingertips(self) -> int:
-        """F"""
+        """F, the number of fingertips."""
         return len(self.fingertips)

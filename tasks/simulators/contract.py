@@ -1,4 +1,4 @@
-"""What the task asks of a simulator: N worlds of one hand and one object over a table, stepped as one.
+"""What the task asks of a simulator: N worlds, each with a hand and an object above a table, that are stepped together.
 
 All quantities are float32 tensors on `device` with a leading dimension N, in SI units and in the world's frame.  Quaternions
 are (w, x, y, z).  Positions and linear velocities are those of a frame's origin, not of a centre of mass.  The table is the
@@ -25,20 +25,20 @@ COMPILE_OPTIONS: Dict[str, Any] = {
     "dynamic": False,
     "options": {"comprehensive_padding": False},
 }
-"""For torch.compile: shapes never change, and whatever splits the graph is a mistake.  Rows of results are not padded, since
-copying such results into the rollout is slow."""
+"""Options of torch.compile.  Shapes never change, and whatever splits the graph is a mistake.  Rows of results are not padded,
+because copying padded rows into the rollout is slow."""
 
 
 @dataclass
 class SimState:
-    """Tensors at constant addresses that `Simulator.step` and `Simulator.reset` refresh in place."""
+    """What a simulator shows of its worlds.  `Simulator.step` and `Simulator.reset` write into the same tensors each time."""
 
     joint_pos: Tensor
     """(N, D) rad or m, the driven joints in the order of `HandSpec.drives`: 6 of the base, then the fingers'."""
     joint_vel: Tensor
     """(N, D) rad/s or m/s"""
     drive_force: Tensor
-    """(N, D) N or N m, what each position drive exerts."""
+    """(N, D) N or N m, the force of each position drive."""
     palm_pos: Tensor
     """(N, 3)"""
     palm_quat: Tensor
@@ -50,17 +50,17 @@ class SimState:
     fingertip_vel: Tensor
     """(N, F, 6), linear then angular."""
     fingertip_wrench: Tensor
-    """(N, F, 6), force then torque about the fingertip's origin, exerted on the fingertip's body by all its contacts."""
+    """(N, F, 6), N and N m: force, then torque about the fingertip's origin, of all contacts on the fingertip's body."""
     object_pos: Tensor
-    """(N, 3), origin of the object's frame (`ObjectModel`), not its centre of mass."""
+    """(N, 3) of the origin of the object's frame (`ObjectModel`), not of its centre of mass."""
     object_quat: Tensor
     """(N, 4)"""
     object_vel: Tensor
     """(N, 6), linear then angular."""
     object_id: Tensor
-    """(N,) int64, which object of the set is in this world."""
+    """(N,) int64, the number of each world's object in the set."""
     failed: Tensor
-    """(N,) bool, worlds that diverged (not finite, or absurdly fast) in the last step: the task must reset them."""
+    """(N,) bool, worlds that diverged in the last step: something is not finite or absurdly fast.  The task must reset them."""
 
     @classmethod
     def zeros(cls, hand: HandSpec, num_envs: int, device: torch.device) -> SimState:
@@ -85,7 +85,7 @@ class SimState:
 
 @dataclass
 class Start:
-    """The state of all worlds that `Simulator.reset` takes its rows from."""
+    """Where worlds start; `Simulator.reset` takes the rows of the worlds that it resets."""
 
     joint_pos: Tensor
     """(N, D), also the new targets of the drives.  Coupled joints get the position of the joint that they follow."""
@@ -96,13 +96,13 @@ class Start:
     object_id: Tensor
     """(N,) int64"""
     mass_scale: Tensor
-    """(N,) times the object's own mass and inertia."""
+    """(N,) factor of the object's own mass and inertia."""
     friction: Tensor
-    """(N,) sliding coefficient of the object's contacts."""
+    """(N,) sliding friction of the object's contacts."""
 
 
 class Simulator:
-    """Base of all simulators; see the module's text for units and frames."""
+    """Base of all simulators.  The module's text has units and frames."""
 
     name: str
     num_envs: int
@@ -112,9 +112,9 @@ class Simulator:
     capturable: bool = False
     """Whether `step` and `reset` may be recorded in a CUDA graph."""
     swaps_objects: bool = True
-    """Whether `reset` may put another object, mass or friction into a world; else it keeps those it was built with."""
+    """Whether `reset` can put another object, mass or friction into a world.  If not, each world keeps those it was built with."""
     mass_scale: Tensor
-    """(N,) and `friction` (N,): what the worlds were built with, if they keep it."""
+    """(N,) of the worlds as built, if they keep it; and so is `friction` (N,)."""
     friction: Tensor
     state: SimState
 
@@ -123,25 +123,28 @@ class Simulator:
         raise NotImplementedError
 
     def reset(self, mask: Tensor, start: Start) -> None:
-        """Puts the worlds in `mask` (N,) bool at rest in the given state and leaves the others untouched.
+        """Puts the worlds in `mask` (N,) bool at rest in the given state, and leaves the others untouched.
 
-        Rows of `start` outside the mask are ignored and may hold anything.  `state` is current afterwards; contact and
-        drive forces of reset worlds are zero until the next step.  `state.failed` is cleared in the mask.
+        Rows of `start` outside the mask are ignored and may hold anything.  Afterwards `state` is current.  Contact and drive
+        forces of reset worlds are zero until the next step, and their `state.failed` is False.
         """
         raise NotImplementedError
 
     def distances(self, faces: Tensor, points: Tensor) -> Tensor:
-        """(N, M) m, signed, from points (N, M, 3) in the frames of the worlds' objects to their surfaces; faces (V, P, F, 4)
-        of the set, see `ObjectTensors` and `tasks.objects.distance`."""
+        """(N, M) m, signed distances from points to the surfaces of the worlds' objects.
+
+        points: (N, M, 3) in the objects' frames.  faces: (V, P, F, 4) of the set of objects, see `ObjectTensors`.  The formula
+        is that of `tasks.objects.distance`.
+        """
         return distance(faces[self.state.object_id], points)
 
     def capture(self) -> AbstractContextManager:
-        """Entered inside `torch.cuda.graph` around what is recorded."""
+        """A context to enter inside `torch.cuda.graph`, around what is recorded."""
         return nullcontext()
 
     def diagnostics(self) -> Dict[str, float]:
-        """Counters since the last call: `nan_resets`, `contact_overflow`, ...; copies to the host, so ask rarely."""
+        """Counters since the last call, such as `nan_resets`.  They are copied to the host, so ask rarely."""
         return {}
 
     def close(self) -> None:
-        """Frees what the garbage collector would not."""
+        """Frees what the garbage collector does not."""

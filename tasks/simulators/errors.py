@@ -1,7 +1,7 @@
-"""The one error of all simulators; free of heavy imports, so that it can be raised before torch is loaded."""
+"""The error of all simulators.  It imports nothing, so that it can be raised before torch is loaded."""
 
 from __future__ import annotations
 
 
 class SimulatorError(RuntimeError):
-    """A simulator that cannot run here; the text is one line that names the cause and the cure."""
+    """A simulator cannot run.  The text is one line with the cause and the cure."""

@@ -1,4 +1,4 @@
-"""Forward kinematics of a hand in torch, batched over worlds: where palm and fingertips are for given joint positions."""
+"""Forward kinematics of a hand in torch: where palm and fingertips of all worlds are for given joint positions."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from tasks.hands.spec import HandSpec
 
 @dataclass
 class _Level:
-    """Bodies of one depth, each on its parent in the level above."""
+    """Bodies of one depth in the tree; the parent of each is in the level above."""
 
     parents: Tensor
-    """(B,) index of the parent in the level above; level 0 stands on the world."""
+    """(B,) index of the parent in the level above.  The parent of level 0 is the world."""
     pos: Tensor
-    """(B, 3) and in `quat` (B, 4) the body's frame in its parent's with joints at their reference."""
+    """(B, 3) and `quat` (B, 4): the body's frame in its parent's, with the joints at their reference."""
     quat: Tensor
     columns: Tensor
-    """(J, B) the column of `joint_pos` that the j-th joint of each body reads."""
+    """(J, B) the column of `joint_pos` of the j-th joint of each body."""
     hinge: Tensor
-    """(J, B, 3) axis where the joint is a hinge, else 0; in `slide` where it is a slide, in `anchor` where it sits."""
+    """(J, B, 3) axis of a hinge, else 0; `slide` has the axis of a slide, and `anchor` the point that a hinge turns about."""
     slide: Tensor
     anchor: Tensor
 
@@ -34,13 +34,16 @@ class _Level:
 class HandKinematics:
     """Poses of `sites` (names) of a model of hinges and slides, relative to the model's world.
 
-    Formulas as in MuJoCo: the joints of a body act in their order, each about its axis and anchor in the body's frame.
+    The formulas are MuJoCo's (mj_kinematics): the joints of a body act in their order, each about its axis and anchor in the
+    body's frame.
     """
 
     def __init__(
         self, model: mujoco.MjModel, joints: Sequence[str], sites: Sequence[str], device: torch.device
     ) -> None:
-        """joints: names in the order of the columns of `joint_pos`; each joint of the sites' chains must be among them."""
+        """joints: names in the order of the columns of `joint_pos`.  Raises ValueError unless every joint that moves a site is
+        among them.
+        """
         self.device = device
         column = {model.joint(name).id: index for index, name in enumerate(joints)}
         site_ids = [model.site(name).id for name in sites]
@@ -66,7 +69,7 @@ class HandKinematics:
         count = joint_pos.shape[0]
         pos = joint_pos.new_zeros((count, 1, 3))
         quat = torch.cat([joint_pos.new_ones((count, 1, 1)), pos], dim=-1)
-        # A trailing zero column serves bodies that have fewer joints than their level's slots.
+        # The last column is zero, for bodies with fewer joints than others of their level.
         values = torch.cat([joint_pos, joint_pos.new_zeros((count, 1))], dim=1)
         found = []
         for level in self.levels:
@@ -90,14 +93,14 @@ class HandKinematics:
 
 
 def hand_kinematics(hand: HandSpec, device: torch.device) -> HandKinematics:
-    """Palm, then the fingertips, from the driven joints followed by the coupled ones."""
+    """Kinematics of the palm and then the fingertips.  Its joints are the driven ones and then the coupled ones."""
     model = mujoco.MjModel.from_xml_path(str(hand.mjcf))
     joints = (*hand.drives, *hand.coupled_joints)
     return HandKinematics(model, joints, (hand.palm_site, *hand.fingertip_sites), device)
 
 
 def _chain(model: mujoco.MjModel, body: int) -> List[int]:
-    """Bodies from the world (without it) to `body`."""
+    """The bodies from the world's child down to `body`."""
     chain: List[int] = []
     while body != 0:
         chain.insert(0, body)

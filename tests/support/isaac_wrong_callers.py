@@ -269,6 +269,7 @@ def _lint(name: str, old: str, new: str) -> None:
 _lint("two_bodies_in_the_world", "<worldbody>", '<worldbody><geom type="plane" size="1 1 1"/>')
 _lint("general_actuator", "<tendon>", '<actuator><general joint="first"/></actuator><tendon>')
 _lint("no_inertial", '<inertial mass="1" pos="0 0.1 0" diaginertia="0.01 0.01 0.01"/>', "")
+_lint("turned_inertial", '<inertial mass="0.5" pos', '<inertial mass="0.5" quat="1 0 0 0" pos')
 _lint("no_limited", 'limited="true" ', "")
 _lint("equality", "<tendon>", '<equality><joint joint1="first" joint2="second"/></equality><tendon>')
 _lint("include", "<tendon>", '<include file="x.xml"/><tendon>')

@@ -1,4 +1,4 @@
-"""The right Shadow Dexterous Hand (E3M5) on a floating base; its kinematics and drives are in shadow_hand.xml."""
+"""The right Shadow Dexterous Hand (E3M5) on a floating base.  shadow_hand.xml has its kinematics and drives."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SHADOW_HAND = HandSpec(
     fingertip_bodies=("ff_distal", "mf_distal", "rf_distal", "lf_distal", "th_distal"),
     fingertip_sites=("ff_tip", "mf_tip", "rf_tip", "lf_tip", "th_tip"),
     fingertip_radius=(0.008, 0.008, 0.008, 0.008, 0.0095),
-    # Where a box gripped from above is held most surely: the thumb closes from its side, so off the middle towards it.
+    # A box gripped from above is held most surely here: off the middle, towards the thumb, which closes from its side.
     palm_centre=(0.04, 0.012, -0.03),
     grip_yaw=-0.525,
-    open_pose={},  # flat, the thumb at 45 degrees in the palm's plane
+    open_pose={},  # flat, with the thumb at 45 degrees in the palm's plane
     pregrasp_pose={
         **{f"{finger}J{joint}": 0.5 for finger in ("FF", "MF", "RF", "LF") for joint in (3, 2)},
         **{"THJ5": 0.3, "THJ4": 1.2, "THJ2": -0.6},

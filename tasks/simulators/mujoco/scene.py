@@ -1,4 +1,4 @@
-"""The scene in MuJoCo's terms: one compiled model whose object is exchanged by rows of model fields, without recompiling."""
+"""The scene as one compiled MuJoCo model.  Rows of model fields put another object into it without recompiling."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tasks.objects import ObjectModel, ObjectSet
 from tasks.simulators.contract import TABLE_HEIGHT
 
 C_ITERATIONS = 50
-"""With 10 iterations of 20 in implicitfast steps of 1/120 s, MuJoCo C flings 3 to 5 % of the objects that a trained policy
-grasps; with 50 of 50, none more."""
+"""Iterations of MuJoCo C's solver, and of its line search.  With 10 and 20, in implicitfast steps of 1/120 s, it flings away
+3 to 5 % of the objects that a trained policy grasps.  With 50 and 50 it flings none."""
 FINE_STEPS_PER_S = 240
 OBJECT_BODY = "object"
 HAND_BITS = (1, 2)
-"""contype, conaffinity of the hand's colliding geoms, as its MJCF has them: it meets objects and table, not itself."""
+"""contype and conaffinity of the hand's colliding geoms, as in its MJCF.  The hand meets objects and table, not itself."""
 OBJECT_BITS = (2, 3)
 
 GEOM_FIELDS = ("geom_dataid", "geom_size", "geom_aabb", "geom_rbound", "geom_pos", "geom_quat")
@@ -27,39 +27,40 @@ BODY_FIELDS = ("body_mass", "body_inertia", "body_ipos", "body_iquat", "body_inv
 
 @dataclass(frozen=True)
 class PhysicsCfg:
-    """How MuJoCo, C or Warp, integrates a scene.  The defaults are for training, `fine` is for measuring what was trained.
+    """How MuJoCo C and MuJoCo Warp integrate a scene.  The defaults are for training, `fine` is for measuring policies.
 
-    What was tried, and what it cost, is in docs/physics.md.
+    docs/physics.md has what was tried and what it cost.
     """
 
     timestep: float = 1 / 60
     """Seconds of one sub-step."""
     substeps: int = 2
-    """Sub-steps of one control step: 2 at 1/60 s are 30 Hz."""
+    """Sub-steps of one control step.  2 of 1/60 s make 30 control steps a second."""
     integrator: Literal["implicitfast", "discrete"] = "discrete"
-    """At 1/60 s contacts are no deeper with discrete than at 1/120 s with implicitfast, in half the time."""
+    """MuJoCo's integrator.  discrete at 1/60 s has contacts as shallow as implicitfast at 1/120 s, in half the time."""
     cone: Literal["elliptic", "pyramidal"] = "elliptic"
-    """Pyramidal is faster, and grasps slip out of it."""
+    """Shape of the friction cone.  pyramidal is faster, but objects slip out of grasps."""
     impratio: float = 10.0
-    """Friction stiffness over normal stiffness: slip in a grasp falls with it."""
+    """Stiffness of friction over that of normal forces.  The larger it is, the less objects slip."""
     iterations: int = 5
-    """Newton iterations at most, in MuJoCo Warp, where the slowest world holds up all others.  MuJoCo C takes at least 50."""
+    """Newton iterations, at most.  In MuJoCo Warp all worlds wait for the slowest.  MuJoCo C stops world by world, and takes
+    at least 50."""
     ls_iterations: int = 20
-    """Iterations of a line search at most, in MuJoCo Warp.  MuJoCo C takes at least 50."""
+    """Iterations of the line search in each of them, at most.  MuJoCo C takes at least 50."""
     solref: Tuple[float, float] = (0.01, 1.0)
-    """Contact time constant, s, and damping ratio."""
+    """Time constant of contacts, s, and their damping ratio."""
     solimp: Tuple[float, float, float, float, float] = (0.95, 0.99, 0.001, 0.5, 2.0)
-    """Contact impedance: soft contacts let fingers sink in by millimetres."""
+    """Impedance of contacts (MuJoCo's solimp).  Into softer contacts fingers sink by millimetres."""
     torsional_friction: float = 0.01
-    """m; the sliding coefficient is per object and drawn at resets."""
+    """m.  Sliding friction is the object's, or is drawn at resets."""
     condim: int = 4
-    """4 resists turning about a contact's normal, 3 does not and has a row less."""
+    """Dimension of contacts.  4 resists turning about the normal; 3 does not, and has a row less."""
     multiccd: bool = False
-    """Whether hull contacts have several points."""
+    """Whether contacts between hulls have several points."""
     ccd_iterations: int = 20
-    """Iterations at most to find where two hulls touch."""
+    """Iterations of the collision of hulls, at most."""
     tolerance: float = 1e-6
-    """At which the solver leaves off; MuJoCo Warp takes nothing smaller.  MuJoCo C keeps its own, 1e-8."""
+    """Improvement at which the solver stops.  MuJoCo Warp takes nothing smaller.  MuJoCo C keeps its own, 1e-8."""
 
     @property
     def control_dt(self) -> float:
@@ -68,9 +69,9 @@ class PhysicsCfg:
 
     @classmethod
     def fine(cls, control_dt: float = 1 / 30) -> PhysicsCfg:
-        """Steps of 1/240 s, a fourth of the training's, in which policies are measured and shown.
+        """Steps of 1/240 s, in which policies are measured and shown: a fourth of training's.
 
-        control_dt: seconds of a control step of the policy's training.  Raises ValueError if it is not made of such steps.
+        control_dt: seconds of a control step of the policy's training.  Raises ValueError if it is no multiple of 1/240 s.
         """
         substeps = round(control_dt * FINE_STEPS_PER_S)
         if substeps < 1 or abs(control_dt * FINE_STEPS_PER_S - substeps) > 1e-6:
@@ -80,26 +81,26 @@ class PhysicsCfg:
 
 @dataclass(frozen=True)
 class Scene:
-    """A compiled model, where things are in it, and the rows that turn its object into any other of the set."""
+    """A compiled model, the addresses of things in it, and the rows that turn its object into any other of the set."""
 
     model: mujoco.MjModel
     object_body: int
     object_geoms: slice
-    """The K geom slots of the object's body; a slot without a part has `geom_dataid` -1."""
+    """The K geoms of the object's body.  A geom without a part has `geom_dataid` -1."""
     object_qpos: int
-    """Address of the object's 7 coordinates; its 6 velocities are at `object_dof`."""
+    """Address of the object's 7 coordinates.  `object_dof` is that of its 6 velocities."""
     object_dof: int
     hand_mass: float
     drive_qpos: np.ndarray
-    """(D,) addresses of the driven joints' coordinates, and in `drive_dof` of their velocities."""
+    """(D,) addresses of the driven joints' coordinates.  `drive_dof` has those of their velocities."""
     drive_dof: np.ndarray
     coupled_qpos: np.ndarray
-    """(C,) addresses of the coupled joints, which follow the drives `coupled_source` (C,)."""
+    """(C,) addresses of the coupled joints' coordinates.  They follow the drives `coupled_source` (C,)."""
     coupled_source: np.ndarray
     geom_rows: Dict[str, np.ndarray]
-    """GEOM_FIELDS -> (V, K, ...) for the V objects of the set."""
+    """Name in GEOM_FIELDS -> (V, K, ...) for the V objects of the set."""
     body_rows: Dict[str, np.ndarray]
-    """BODY_FIELDS -> (V, ...)"""
+    """Name in BODY_FIELDS -> (V, ...)"""
     dof_invweight0: np.ndarray
     """(V, 6)"""
 
@@ -111,11 +112,11 @@ def build_scene(
     for_c: bool = False,
     furnish: Optional[Callable[[mujoco.MjSpec], None]] = None,
 ) -> Scene:
-    """Compiles hand, table and a free object with as many hull slots as the set's objects need.
+    """Compiles hand, table and a free object with as many geoms as the set's objects need.
 
-    for_c: MuJoCo C's iteration limits, and a sensor that makes `mj_step` compute `cfrc_ext`, which the wrenches at the
-    fingertips are read from.
-    furnish: adds to the model before it is compiled, for one that is only looked at.
+    for_c: takes MuJoCo C's limits of iterations, and adds a sensor that makes `mj_step` compute `cfrc_ext`, from which the
+    fingertips' wrenches are read.
+    furnish: is called before the model is compiled, and may add what is only to be seen.
     """
     if for_c:
         limits = max(physics.iterations, C_ITERATIONS), max(physics.ls_iterations, C_ITERATIONS)
@@ -129,7 +130,7 @@ def build_scene(
         "solref": list(physics.solref),
         "solimp": list(physics.solimp),
         "friction": [1.0, physics.torsional_friction, 1e-4],
-        "priority": 1,  # the object's friction and softness hold, whatever it touches
+        "priority": 1,  # contacts have the object's friction and softness, whatever it touches
     }
     spec.worldbody.add_geom(
         name="table",
@@ -145,7 +146,7 @@ def build_scene(
             mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX
     first = objects.objects[0]
     body = spec.worldbody.add_body(name=OBJECT_BODY, pos=[0, 0, TABLE_HEIGHT + 0.2])
-    body.simple = 0  # rows with off-centre mass need the full inertia block
+    body.simple = 0  # an object with its mass off the origin needs the full block of inertia
     body.add_freejoint(name=OBJECT_BODY)
     body.explicitinertial = True
     body.mass, body.ipos = first.mass, first.com
@@ -168,7 +169,7 @@ def build_scene(
     if furnish is not None:
         furnish(spec)
     model = spec.compile()
-    # The compiler's shortcut for frames that coincide holds for the first object only.
+    # The compiler has a shortcut for frames that coincide, which holds for the first object only.
     model.body_sameframe[model.body(OBJECT_BODY).id] = 0
     model.geom_sameframe[[model.geom(f"object_{slot}").id for slot in range(objects.max_parts)]] = 0
     return _with_rows(model, hand, objects)
@@ -220,7 +221,7 @@ def _with_rows(model: mujoco.MjModel, hand: HandSpec, objects: ObjectSet) -> Sce
 
 
 def _geom_rows(model: mujoco.MjModel, objects: ObjectSet, slots: int) -> Dict[str, np.ndarray]:
-    """What the compiler would write for each hull, read off the compiled meshes, whose frames it has moved."""
+    """What the compiler would write for the geoms of each object.  It is read from the compiled meshes, whose frames it moved."""
     count = len(objects.objects)
     rows = {
         "geom_dataid": np.full((count, slots), -1, dtype=np.int32),
@@ -246,7 +247,7 @@ def _geom_rows(model: mujoco.MjModel, objects: ObjectSet, slots: int) -> Dict[st
 
 
 def _body_row(item: ObjectModel) -> Dict[str, np.ndarray]:
-    """Principal inertia and its frame; the inverse weights that scale soft constraints (mj_setConst)."""
+    """Mass, principal inertia and its frame, and the inverse weights that scale soft constraints (as mj_setConst has them)."""
     principal, axes = np.linalg.eigh(item.inertia)
     axes = axes * np.sign(np.linalg.det(axes))
     quat = np.zeros(4)
@@ -261,7 +262,7 @@ def _body_row(item: ObjectModel) -> Dict[str, np.ndarray]:
 
 
 def _dof_invweight0(item: ObjectModel) -> np.ndarray:
-    """Mean diagonal of the free joint's inverse inertia, over translations and over rotations, (6,)."""
+    """(6,) diagonal of the free joint's inverse inertia, averaged over translations and over rotations (as in mj_setConst)."""
     x, y, z = item.com
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     inertia = np.zeros((6, 6))

@@ -1,4 +1,4 @@
-"""MuJoCo C on the processor's threads: the default without a GPU, and the yardstick for the other simulators."""
+"""MuJoCo C on the processor's threads: the default without a GPU, and what the other simulators are compared with."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FULL = [int(mujoco.mjtWarning.mjWARN_CONTACTFULL), int(mujoco.mjtWarning.mjWARN
 
 
 class MujocoSimulator(Simulator):
-    """See `Simulator`.  `state` is on the CPU in float32; the physics is float64."""
+    """See `Simulator`.  `state` is float32 on the processor, the physics is float64."""
 
     name = "mujoco"
 
@@ -41,11 +41,11 @@ class MujocoSimulator(Simulator):
         physics: PhysicsCfg = PhysicsCfg(),  # noqa: B008 frozen
         num_threads: int = 0,
     ) -> None:
-        """num_threads: 0 takes every core."""
+        """num_threads: of the processor; 0 takes every core."""
         self.num_envs, self.device = num_envs, torch.device("cpu")
         self.control_dt, self.substeps = physics.control_dt, physics.substeps
         self.scene = build_scene(hand, objects, physics, for_c=True)
-        # The tree of bounding volumes that the mid-phase descends is that of the first object's parts.
+        # The mid-phase has bounding volumes of the first object's parts only.
         self.scene.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
         self.batch = Batch(self.scene.model, num_envs, num_threads, persistent=True)
         self.state = SimState.zeros(hand, num_envs, self.device)
@@ -69,7 +69,7 @@ class MujocoSimulator(Simulator):
         self._reader.read_forces()
         self.batch.forward(stage=int(mujoco.mjtStage.mjSTAGE_VEL))
         self._reader.read_motion()
-        # MuJoCo puts a diverged world back to its defaults and counts a warning; to the task it has failed.
+        # MuJoCo puts a diverged world back to its defaults and counts a warning.  To the task that world has failed.
         counts = self._warning_counts(_DIVERGED)
         diverged = (counts != self._diverged).any(axis=1)
         self._diverged = counts
@@ -92,7 +92,7 @@ class MujocoSimulator(Simulator):
         address = scene.object_qpos
         qpos[:, address : address + 3] = start.object_pos[mask].numpy()
         qpos[:, address + 3 : address + 7] = start.object_quat[mask].numpy()
-        # A reset clears the worlds' counters: keep what ran over, and do not take the fall to zero for a new divergence.
+        # A reset clears the worlds' counters.  So the overflows are kept, and the fall to zero is not taken for a divergence.
         self._reported_full -= int(self._warning_counts(_FULL)[ids].sum())
         self.batch.reset(ids, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
         self._diverged = self._warning_counts(_DIVERGED)
@@ -135,7 +135,7 @@ class MujocoSimulator(Simulator):
         return self.batch.warning[:, kinds, 1].copy()  # each entry: last info, count
 
     def diagnostics(self) -> Dict[str, float]:
-        """Diverged worlds that were reset, and contact or constraint buffers that ran over."""
+        """How many worlds diverged and were reset, and how many buffers of contacts or constraints ran over."""
         full = int(self._warning_counts(_FULL).sum())
         result = {
             "nan_resets": float(self._nan_resets),
@@ -145,7 +145,7 @@ class MujocoSimulator(Simulator):
         return result
 
     def model_and_data(self, world: int) -> Tuple[mujoco.MjModel, mujoco.MjData]:
-        """One world to look at or to draw: its model with the object that is in it, and its current data."""
+        """The model of one world, with the object that is in it, and its current data: to look at, or to draw."""
         model = self.batch.get_model(world)
         data = self.batch.get_data(world)
         mujoco.mj_kinematics(model, data)

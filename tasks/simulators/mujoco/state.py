@@ -1,4 +1,4 @@
-"""From MuJoCo's arrays to `SimState`: where things are in them, for MuJoCo C and MuJoCo Warp, and C's reader."""
+"""Reads `SimState` from MuJoCo's arrays: where things are in them, for C and Warp, and the reader of C."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tasks.simulators.contract import SimState
 from tasks.simulators.mujoco.scene import Scene
 
 MAX_SPEED = 200.0
-"""A joint or object faster than this, m/s or rad/s, has diverged."""
+"""m/s or rad/s.  A world whose joint or object is faster has diverged."""
 
 
 @dataclass
 class MujocoArrays:
-    """Views of the simulator's memory, (N, ...), of any float type, named as in mjData."""
+    """Views (N, ...) of the simulator's memory, of any float type, with the names of mjData."""
 
     qpos: Tensor
     qvel: Tensor
@@ -34,24 +34,24 @@ class MujocoArrays:
 
 @dataclass(frozen=True)
 class Places:
-    """Numbers of what the state is read from, in the model's order of actuators, bodies and sites."""
+    """The model's numbers of the actuators, bodies and sites that the state is read from."""
 
     actuators: List[int]
-    """(D,), in the order of `HandSpec.drives`."""
+    """(D,) in the order of `HandSpec.drives`."""
     tips: List[int]
-    """(F,) bodies of the fingertips, whose frames are those of the sites `tip_sites` (F,)."""
+    """(F,) bodies of the fingertips.  Their frames are the sites `tip_sites` (F,)."""
     tip_sites: List[int]
     palm: int
     """Body of the site `palm_site`."""
     palm_site: int
     site_quat: np.ndarray
-    """(F + 1, 4) the sites' turn in their bodies, fingertips then palm."""
+    """(F + 1, 4) the sites' orientations in their bodies: fingertips, then palm."""
     root: int
-    """Body at the hand's base: velocities and wrenches are about the centre of mass of all that hangs on it."""
+    """Body at the hand's base.  MuJoCo's velocities and wrenches are about the centre of mass of all that hangs on it."""
 
     @classmethod
     def of(cls, scene: Scene, hand: HandSpec) -> Places:
-        """Those of this hand."""
+        """The numbers for this hand."""
         model = scene.model
         tip_sites, palm_site = [model.site(name).id for name in hand.fingertip_sites], model.site(hand.palm_site).id
         palm = model.body(hand.palm_body).id
@@ -67,10 +67,10 @@ class Places:
 
 
 class StateReader:
-    """Copies what the task needs out of MuJoCo's arrays, in two parts.
+    """Copies what the task needs from MuJoCo's arrays, in two parts.
 
-    `read_forces` wants the arrays as `mj_step` leaves them: forces and the positions they act at are those of the last
-    sub-step's start.  `read_motion` wants kinematics recomputed at the new positions.  `WarpStateReader` has the same formulas.
+    `read_forces` needs the arrays as `mj_step` leaves them: forces, and the positions at which they act, are those of the
+    start of the last sub-step.  `read_motion` needs kinematics at the new positions.  `WarpStateReader` has the same formulas.
     """
 
     def __init__(self, scene: Scene, hand: HandSpec, arrays: MujocoArrays, state: SimState) -> None:
@@ -88,7 +88,7 @@ class StateReader:
         self.site_quat = torch.as_tensor(places.site_quat, dtype=torch.float32, device=device)
 
     def read_forces(self) -> None:
-        """Drive forces, and contact wrenches moved from the hand's centre of mass to the fingertips."""
+        """Reads drive forces, and moves contact wrenches from the hand's centre of mass to the fingertips."""
         a, s = self.arrays, self.state
         s.drive_force.copy_(a.actuator_force[:, self.actuators])
         wrench = a.cfrc_ext[:, self.tips]  # torque, force; about the centre of mass of the hand
@@ -98,7 +98,7 @@ class StateReader:
         s.fingertip_wrench[..., 3:].copy_(torque + torch.linalg.cross(arm, force))
 
     def read_motion(self) -> None:
-        """Joints, poses, velocities and whether the world is still sane."""
+        """Reads joints, poses and velocities, and whether each world has diverged."""
         a, s = self.arrays, self.state
         s.joint_pos.copy_(a.qpos[:, self.drive_qpos])
         s.joint_vel.copy_(a.qvel[:, self.drive_dof])

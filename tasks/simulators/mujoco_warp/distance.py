@@ -1,4 +1,4 @@
-"""Signed distances to the surfaces of objects: the numbers of `tasks.objects.distance`, in one kernel of Warp."""
+"""Signed distances to the surfaces of objects, as `tasks.objects.distance` has them, in one kernel of Warp."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 wp.set_module_options({"enable_backward": False, "default_grid_stride": False})
 
 TOGETHER = wp.constant(8)
-"""Faces that a thread reads before it looks at one: the reads overlap, where a decision after each would wait for each."""
+"""Faces that a thread reads at once.  Their reads overlap; a decision after each face would wait for each read."""
 
 
 @wp.kernel
@@ -33,15 +33,15 @@ def _signed_distance(
             plane = faces[item, part, wp.min(first + k, last)]
             deepest = wp.max(deepest, wp.dot(wp.vec3(plane[0], plane[1], plane[2]), x) - plane[3])
         if wp.length_sq(wp.vec3(plane[0], plane[1], plane[2])) == 0.0:
-            break  # what follows in this part is padding as well
+            break  # the rest of this part is padding, too
     wp.atomic_min(gaps, world, point, deepest)
 
 
 def signed_distance(faces: Tensor, object_id: Tensor, points: Tensor) -> Tensor:
-    """(N, M) m, from points (N, M, 3) to the objects object_id (N,) int64 of a set with faces (V, P, F, 4), as `ObjectTensors`
-    has them; launched on Warp's current stream.
+    """(N, M) m, signed distances from points to objects, launched on Warp's current stream.
 
-    Reads an object's own faces only, where torch would look up, multiply and compare all of the padding: some ten times as many.
+    points: (N, M, 3) in the objects' frames.  object_id: (N,) int64, of a set with faces (V, P, F, 4), see `ObjectTensors`.
+    It reads an object's own faces only.  Torch would multiply and compare all padded faces, some ten times as many.
     """
     gaps = points.new_full(points.shape[:2], math.inf)
     arguments = [

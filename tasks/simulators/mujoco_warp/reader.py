@@ -1,4 +1,4 @@
-"""From MuJoCo Warp's arrays to `SimState`: the numbers of `StateReader`, in one kernel where that has ten or fifty."""
+"""Reads `SimState` from MuJoCo Warp's arrays.  The numbers are those of `StateReader`, in two kernels instead of sixty."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ wp.set_module_options({"enable_backward": False, "default_grid_stride": False})
 @wp.func
 @no_type_check  # Warp's language, not Python's
 def _multiply(a: wp.quat, b: wp.quat) -> wp.quat:
-    """Hamilton product; like MuJoCo's arrays, (w, x, y, z) in a type whose own operators take w for the last."""
+    """Hamilton product of quaternions (w, x, y, z).  MuJoCo's arrays have this order, but Warp's own operators take w last."""
     av = wp.vec3(a[1], a[2], a[3])
     bv = wp.vec3(b[1], b[2], b[3])
     v = a[0] * bv + b[0] * av + wp.cross(av, bv)
@@ -30,7 +30,7 @@ def _multiply(a: wp.quat, b: wp.quat) -> wp.quat:
 @wp.func
 @no_type_check
 def _rotate(q: wp.quat, v: wp.vec3) -> wp.vec3:
-    """A vector from the frame of q (w, x, y, z) into its parent."""
+    """Turns a vector by q (w, x, y, z)."""
     u = wp.vec3(q[1], q[2], q[3])
     t = 2.0 * wp.cross(u, v)
     return v + q[0] * t + wp.cross(u, t)
@@ -129,7 +129,7 @@ def _read_motion(
 
 
 class WarpStateReader:
-    """`StateReader` for MuJoCo Warp: each of its two parts is one launch on Warp's current stream."""
+    """`StateReader` for MuJoCo Warp.  Each of its two parts is one launch on Warp's current stream."""
 
     def __init__(self, scene: Scene, hand: HandSpec, data: mjw.Data, state: SimState) -> None:
         device = state.joint_pos.device

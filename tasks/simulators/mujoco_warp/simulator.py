@@ -1,4 +1,4 @@
-"""MuJoCo Warp: all worlds on one GPU, a step recorded in CUDA graphs; its slow CPU device serves tests."""
+"""MuJoCo Warp: all worlds on one GPU, with steps that CUDA graphs can record.  Warp's slow CPU device is for tests."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from tasks.simulators.mujoco_warp.reader import WarpStateReader
 from tasks.simulators.mujoco_warp.writer import WarpStartWriter
 
 CONTACTS_PER_WORLD = 48
-"""Mean over the worlds, which share one pool; a grasp has 8 to 22, a candidate pair takes a place too."""
+"""Mean of the worlds, which share one pool.  A grasp has 8 to 22 contacts, and a candidate pair takes a place, too."""
 CONSTRAINTS_PER_WORLD = 224
-"""A multiple of 16: with another, mujoco_warp 4.0 and `discrete` read past the rows of a world in which they ran over."""
+"""It must be a multiple of 16.  If not, mujoco_warp 4.0 with the integrator `discrete` reads past the rows of a world in which
+they ran over."""
 CONVEX_PAIRS_PER_WORLD = 16
-"""Mean; each has 5 to 10 kB of scratch memory."""
+"""Mean of the worlds.  Each pair has 5 to 10 kB of scratch memory."""
 
 _BATCHED = (*GEOM_FIELDS, *BODY_FIELDS, "geom_friction", "body_subtreemass", "dof_invweight0")
-"""Fields of the model that differ from world to world; `WarpStartWriter` writes all of them."""
+"""Fields of the model that differ between worlds.  `WarpStartWriter` writes all of them."""
 
 
 class MujocoWarpSimulator(Simulator):
-    """See `Simulator`.  Every array keeps its address for life, so that recorded graphs stay valid."""
+    """See `Simulator`.  No array ever changes its address, so that recorded graphs stay valid."""
 
     name = "mujoco_warp"
 
@@ -44,18 +45,18 @@ class MujocoWarpSimulator(Simulator):
         device: torch.device,
         physics: PhysicsCfg = PhysicsCfg(),  # noqa: B008 frozen
     ) -> None:
-        self.num_envs, self.device = num_envs, torch.empty(0, device=device).device  # with its index, which Warp needs
+        self.num_envs, self.device = num_envs, torch.empty(0, device=device).device  # with an index, which Warp needs
         self.control_dt, self.substeps = physics.control_dt, physics.substeps
         self.capturable = self.device.type == "cuda"
         self.scene = build_scene(hand, objects, physics)
         wp.config.log_level = wp.LOG_WARNING
-        wp.config.cuda_output = "cubin"  # else a newer driver looks for PTX, which `compile_kernels` does not write
+        wp.config.cuda_output = "cubin"  # a newer driver would look for PTX, which `compile_kernels` does not write
         wp.init()
         self._streams: Dict[int, wp.Stream] = {}
         self._wp_device = wp.device_from_torch(self.device)
         with self._on_stream():
             self.model = mjw.put_model(self.scene.model, batch_sizes=dict.fromkeys(_BATCHED, num_envs))
-            self.model.opt.warn_overflow = 0  # polled in `diagnostics`; printing from kernels would drown the display
+            self.model.opt.warn_overflow = 0  # `diagnostics` tells it; kernels that print would drown the display
             self.data = mjw.make_data(
                 self.scene.model,
                 nworld=num_envs,
@@ -71,7 +72,7 @@ class MujocoWarpSimulator(Simulator):
         self._drive_of_actuator = torch.tensor(Places.of(self.scene, hand).actuators).argsort().to(self.device)
 
     def _torch_stream(self) -> wp.Stream:
-        """Torch's current stream as Warp's, always the same object: Warp finds a recording by the object, not by its handle."""
+        """Torch's current stream as a Warp stream.  It is the same object each time, because Warp finds a recording by the object."""
         stream = torch.cuda.current_stream(self.device)
         if stream.cuda_stream not in self._streams:
             self._streams[stream.cuda_stream] = wp.stream_from_torch(stream)
@@ -79,7 +80,7 @@ class MujocoWarpSimulator(Simulator):
 
     @contextmanager
     def _on_stream(self) -> Iterator[None]:
-        """Warp works on torch's current stream, so that order needs no synchronising and graphs hold both."""
+        """Lets Warp work on torch's current stream, so that nothing must be synchronised and a graph holds the work of both."""
         if self.device.type != "cuda":
             with wp.ScopedDevice(self._wp_device):
                 yield
@@ -115,7 +116,7 @@ class MujocoWarpSimulator(Simulator):
 
     def distances(self, faces: Tensor, points: Tensor) -> Tensor:
         """See `Simulator.distances`."""
-        if torch.compiler.is_compiling():  # it cannot look into a launch of Warp's, and fuses torch's code itself
+        if torch.compiler.is_compiling():  # it cannot see into a launch of Warp, but fuses torch's code
             return super().distances(faces, points)
         with self._on_stream():
             return signed_distance(faces, self.state.object_id, points)
@@ -127,7 +128,7 @@ class MujocoWarpSimulator(Simulator):
         self._reader.read_motion()
 
     def diagnostics(self) -> Dict[str, float]:
-        """Diverged worlds that were reset, and worlds in which a contact or constraint buffer ran over."""
+        """How many worlds diverged and were reset, and in how many a buffer of contacts or constraints ran over."""
         bits = mjw.OverflowType
         lost = bits.NEFC | bits.BROADPHASE | bits.NARROWPHASE | bits.CCD | bits.NJMAX_NNZ
         result = {
@@ -139,7 +140,7 @@ class MujocoWarpSimulator(Simulator):
         return result
 
     def close(self) -> None:
-        """Drops Warp's arrays now: a finaliser that runs inside a later capture would break it."""
+        """Frees Warp's arrays now.  If they were freed while a later graph is recorded, that recording would break."""
         for name in ("data", "model", "_reader", "_writer", "_ctrl", "_overflow"):
             setattr(self, name, None)
         gc.collect()

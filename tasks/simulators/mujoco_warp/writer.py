@@ -1,4 +1,4 @@
-"""From a `Start` to MuJoCo Warp's arrays: rows of model fields, coordinates and targets of the worlds in a mask, in one kernel."""
+"""Writes a `Start` to MuJoCo Warp's arrays: model fields, coordinates and targets of the worlds in a mask, in one kernel."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _write_start(
 ):
     world, lane = wp.tid()
     if not mask[world]:
-        return  # before anything of the start is read: outside the mask it may hold anything
+        return  # outside the mask the start may hold anything, so nothing of it is read
     item = int(start_object_id[world])
     scale = start_mass_scale[world]
     coupled = lane - drive_qpos.shape[0]
@@ -94,7 +94,7 @@ def _write_start(
         qpos[world, coupled_qpos[coupled]] = start_joint_pos[world, coupled_source[coupled]]
     elif tip < 0:
         qvel[world, dof] = 0.0
-        qacc_warmstart[world, dof] = 0.0  # a world gone to NaN stays dead with the solver's old guess
+        qacc_warmstart[world, dof] = 0.0  # with its old guess the solver would never leave NaN
     elif slot < 0:
         fingertip_wrench[world, tip] = wp.spatial_vector()
     elif slot < dataid_of.shape[1]:
@@ -129,17 +129,17 @@ def _write_start(
 
 
 class WarpStartWriter:
-    """Writes starts with one launch on Warp's current stream."""
+    """Writes starts, each with one launch on Warp's current stream."""
 
     def __init__(
         self, scene: Scene, hand: HandSpec, model: mjw.Model, data: mjw.Data, state: SimState, nan_resets: Tensor
     ) -> None:
-        """nan_resets: () int64, to which the worlds that are reset after they have failed are added."""
+        """nan_resets: () int64, a counter of worlds that failed and were reset."""
         device = state.joint_pos.device
         self._device = wp.device_from_torch(device)
         geoms, bodies = scene.geom_rows, scene.body_rows
         objects, slots = geoms["geom_dataid"].shape
-        # A thread per drive, coupled joint, velocity, fingertip and geom of the object; the last is for its body and pose.
+        # One thread a drive, coupled joint, velocity, fingertip and geom of the object; the last one is for its body and pose.
         coupled, velocities = len(scene.coupled_qpos), data.qvel.shape[1]
         lanes = hand.num_drives + coupled + velocities + hand.num_fingertips + slots + 1
         self._threads = len(state.joint_pos), lanes
@@ -201,9 +201,9 @@ class WarpStartWriter:
         ]
 
     def write(self, mask: Tensor, start: Start) -> None:
-        """Puts the worlds in mask (N,) bool at the start, at rest; of its other rows nothing is read.
+        """Puts the worlds in mask (N,) bool at rest at the start.  Rows outside the mask are not read.
 
-        Of the numbers in `SimState` it sets those that `WarpStateReader.read_motion` does not.
+        It sets the tensors of `SimState` that `WarpStateReader.read_motion` does not.
         """
         given = (
             mask,

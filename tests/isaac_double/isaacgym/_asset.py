@@ -16,7 +16,7 @@ from isaacgym._types import DOF_DTYPE, Mat33, RigidBodyProperties, RigidShapePro
 
 @dataclass
 class AssetData:
-    """One asset.  Orders of joints and links are not those of the file, as an importer is free to choose them."""
+    """One asset.  Its joints and links are not in the file's order, because an importer may choose another."""
 
     options: Any
     body: ElementTree.Element
@@ -37,7 +37,7 @@ class AssetData:
 
 
 def load(path: Path, options: Any) -> AssetData:
-    """An MJCF or a URDF by its ending."""
+    """Loads an MJCF or a URDF, which its ending tells."""
     root = ElementTree.fromstring(path.read_text())
     if path.suffix == ".urdf":
         asset = _from_urdf(root, path, options)
@@ -49,7 +49,7 @@ def load(path: Path, options: Any) -> AssetData:
 
 
 def primitive(kind: str, size: List[float], volume: float, options: Any) -> AssetData:
-    """A box or a sphere of the options' density."""
+    """A box or a sphere, with the density of the options."""
     mass = volume * options.density
     body = ElementTree.Element("body", name=kind)
     inertia = mass * 0.4 * size[0] ** 2
@@ -59,7 +59,7 @@ def primitive(kind: str, size: List[float], volume: float, options: Any) -> Asse
 
 
 def lint_mjcf(root: ElementTree.Element) -> None:
-    """T23: what the importer is known to drop, misread, hang or crash on."""
+    """T23: refuses what the importer is known to drop or misread, and what it hangs or crashes on."""
     worldbody = root.find("worldbody")
     if worldbody is None or len(worldbody) != 1 or worldbody[0].tag != "body":
         raise RefusedError("T23", "the world must have exactly one child, a body")
@@ -69,6 +69,8 @@ def lint_mjcf(root: ElementTree.Element) -> None:
     for body in worldbody.iter("body"):
         if body.find("inertial") is None:
             raise RefusedError("T23", f"body {body.get('name')!r} has no <inertial>; masses of geoms are ignored")
+        if body.find("inertial").get("quat") is not None:
+            raise RefusedError("T23", f"body {body.get('name')!r} has a turned <inertial>; its quat is not read")
         for joint in body.findall("joint"):
             if joint.get("limited") != "true" or joint.get("range") is None:
                 raise RefusedError("T23", f"joint {joint.get('name')!r} does not say limited and range")
