@@ -1,4 +1,4 @@
-"""A small scene in the double of Isaac Gym, for its own tests to go wrong in."""
+"""A small scene in the double of Isaac Gym, for the tests of the double itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ARM = """<mujoco model="arm"><compiler angle="radian"/><worldbody><body name="ba
 
 
 class Stage:
-    """Two environments of an arm (2 joints, fixed), a free box, a fixed table and a ghost sphere, step by step."""
+    """Two environments, built step by step: a fixed arm of 2 joints, a free box, a fixed table, a sphere that meets nothing."""
 
     def __init__(self, tmp_path: Path) -> None:
         from isaacgym import gymapi, gymtorch

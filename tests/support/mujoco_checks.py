@@ -1,4 +1,4 @@
-"""What both MuJoCo simulators must do beyond the contract, as functions of a rig; plain MuJoCo C is the oracle."""
+"""What both MuJoCo simulators must do beyond the contract, as functions of a `Rig`.  Plain MuJoCo C is the oracle."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Rig:
     arrays: Dict[str, Any]
     """Views (N, ...) of qpos, qvel, qacc_warmstart, ctrl and xfrc_applied that may be written to."""
     physics: PhysicsCfg = PHYSICS
-    """Of the simulator, and so of the oracle."""
+    """Settings of the simulator, and so of the oracle."""
 
     def plain(self, start: Start, world: int) -> PlainWorld:
         """The oracle for a world."""
@@ -71,7 +71,7 @@ def assert_same(a: Dict[str, Tensor], b: Dict[str, Tensor], worlds: Any) -> None
 
 
 def varied(start: Start) -> Start:
-    """With masses and frictions that differ from world to world."""
+    """The start with masses and frictions that differ between worlds."""
     start.mass_scale = torch.tensor([1.0, 0.6, 1.5, 2.0, 0.8])
     start.friction = torch.tensor([0.9, 1.1, 0.6, 0.5, 0.8])
     return start
@@ -120,7 +120,7 @@ def object_swaps_at_a_masked_reset(rig: Rig, tolerance: float) -> None:
 
 
 def reset_leaves_the_others_bits(rig: Rig) -> None:
-    """Of a masked reset the other worlds' arrays know nothing, whatever its other rows hold."""
+    """A masked reset changes nothing in the arrays of the other worlds, whatever its other rows hold."""
     sim = rig.sim
     start = varied(grasping(plain_mujoco.some_objects(), everyone()))
     start.into(sim)
@@ -148,7 +148,7 @@ def reset_leaves_the_others_bits(rig: Rig) -> None:
 
 
 def nan_world_is_reported_and_recovers(rig: Rig) -> None:
-    """NaN in one world: reported after the next step, gone after its reset, counted once; the others never notice."""
+    """NaN in one world is reported after the next step, gone after its reset, and counted once.  No other world changes."""
     sim = rig.sim
     others = torch.tensor([True, True, False, True, True])
     ends = []
@@ -179,7 +179,7 @@ def nan_world_is_reported_and_recovers(rig: Rig) -> None:
 
 
 def absurd_speed_is_a_failure(rig: Rig) -> None:
-    """A finite world that is faster than anything real has failed too."""
+    """A world that is faster than anything real has failed, too, though all is finite."""
     sim = rig.sim
     start = resting(plain_mujoco.some_objects(), everyone())
     start.into(sim)
@@ -214,7 +214,7 @@ def friction_brakes(rig: Rig) -> None:
 
 
 def mass_resists_force_and_torque(rig: Rig) -> None:
-    """Pushed in the air by F for t an object gains F t / m, and under a torque it turns as its inertia says."""
+    """An object that is pushed in the air with F for t gains F t / m, and under a torque it turns as its inertia says."""
     sim = rig.sim
     start = resting(plain_mujoco.some_objects(), torch.full((WORLDS,), TOY), height=0.7)
     start.object_pos[:] = torch.tensor([0.4, -0.4, 1.5])
@@ -241,7 +241,7 @@ def mass_resists_force_and_torque(rig: Rig) -> None:
 
 
 def fingertip_presses_the_table(rig: Rig) -> None:
-    """What the table pushes up with is what the base's drive pushes down with, fingertip for fingertip as plain MuJoCo sums it."""
+    """The table pushes the fingertips up as hard as the base's drive pushes the hand down."""
     sim = rig.sim
     start = resting(plain_mujoco.some_objects(), everyone(), height=0.05 + 0.16)
     start.object_pos[:, 1] = 0.35
@@ -269,4 +269,4 @@ BOTH = [
 ]
 
 ACCURACY = [friction_brakes]
-"""Of these, such as need small steps: a slide that takes a tenth of a second ends 14 % early in steps of 1/60 s, 4 % in fine ones."""
+"""Those of them that need small steps.  A slide of a tenth of a second ends 14 % early in steps of 1/60 s, 4 % in fine ones."""

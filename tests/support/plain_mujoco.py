@@ -21,12 +21,12 @@ HAND = get_hand("shadow")
 PHYSICS = PhysicsCfg()
 FINE = PhysicsCfg.fine()
 SPHERE, CUBE, CYLINDER, HULL, TOY = range(5)
-"""Numbers in `some_objects`; TOY has four parts and its mass off its origin."""
+"""Their numbers in `some_objects`.  TOY has four parts, and its mass is off its origin."""
 
 
 @lru_cache(maxsize=None)
 def some_objects() -> ObjectSet:
-    """One of each kind of `mixed`, and one that is not convex."""
+    """One object of each kind of `mixed`, and one that is not convex."""
     items = (*load_objects("mixed", count=4).objects, *load_objects("procedural", count=1).objects)
     assert [o.kind for o in items[:4]] == ["sphere", "cube", "cylinder", "hull"] and len(items[TOY].parts) == 4
     return ObjectSet.of("some", items)
@@ -34,13 +34,13 @@ def some_objects() -> ObjectSet:
 
 @lru_cache(maxsize=None)
 def scene_alone(index: int, physics: PhysicsCfg = PHYSICS) -> Scene:
-    """The scene compiled with this object of `some_objects` only: what the compiler says of it."""
+    """The scene compiled with only this object of `some_objects`."""
     pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
     return build_scene(HAND, ObjectSet.of("alone", [some_objects().objects[index]]), physics, for_c=True)
 
 
 class Start(contract.Start):
-    """For all worlds, on any device."""
+    """A start of all worlds, on any device."""
 
     def into(self, sim: Simulator, mask: Optional[Tensor] = None) -> None:
         """Resets the worlds of the mask, or all."""
@@ -52,7 +52,7 @@ class Start(contract.Start):
 
 
 def resting(objects: ObjectSet, object_id: Tensor, height: float = 0.6) -> Start:
-    """Objects in their likeliest stable pose, 2 to 4 cm off the middle; the hand open, flat and high."""
+    """Objects in their likeliest stable pose, 2 to 4 cm off the middle, and the open hand high above them."""
     n = len(object_id)
     items = [objects.objects[int(i)] for i in object_id]
     pose = [int(np.argmax(o.rest_prob)) for o in items]
@@ -91,7 +91,7 @@ class PlainWorld:
 
 
 def with_mass_and_friction(scene: Scene, mass_scale: float, friction: float) -> mujoco.MjModel:
-    """A copy whose constants MuJoCo has recomputed for the new mass."""
+    """A copy of the model with another mass and friction; MuJoCo recomputes the constants that depend on them."""
     import copy
 
     model = copy.deepcopy(scene.model)
@@ -106,7 +106,7 @@ def with_mass_and_friction(scene: Scene, mass_scale: float, friction: float) -> 
 
 
 def plain_qpos(scene: Scene, joints: np.ndarray, pos: np.ndarray, quat: np.ndarray) -> np.ndarray:
-    """(nq,) with coupled joints following and everything else at its reference."""
+    """(nq,) coordinates.  Coupled joints follow theirs, and everything else is at its reference."""
     model = scene.model
     qpos = model.qpos0.copy()
     for name, value in zip(HAND.drives, joints):
@@ -121,7 +121,7 @@ def plain_qpos(scene: Scene, joints: np.ndarray, pos: np.ndarray, quat: np.ndarr
 def tip_wrenches(
     model: mujoco.MjModel, data: mujoco.MjData, hand: HandSpec = HAND
 ) -> Tuple[np.ndarray, Dict[int, int]]:
-    """(5, 6) force and torque about each fingertip's site, summed contact by contact, and contacts by fingertip."""
+    """Force and torque about each fingertip's site (5, 6), summed contact by contact, and each fingertip's number of contacts."""
     bodies = {model.body(name).id: i for i, name in enumerate(hand.fingertip_bodies)}
     total = np.zeros((5, 6))
     count: Dict[int, int] = {}
@@ -144,7 +144,7 @@ def tip_wrenches(
 
 
 def closing(start: Start, step: int) -> Tensor:
-    """(N, 24) targets of a scripted grasp: down, fingers and thumb close, then the base rises, moves aside and turns."""
+    """(N, 24) targets of a scripted grasp: the hand comes down and closes, then the base rises, moves aside and turns."""
     targets = start.joint_pos.clone()
     targets[:, 2] -= 0.065 * min(1.0, step / 6)
     share = min(1.0, max(0.0, (step - 6) / 8))
@@ -163,7 +163,7 @@ def closing(start: Start, step: int) -> Tensor:
 
 
 def grasping(objects: ObjectSet, object_id: Tensor) -> Start:
-    """Hand bent as before a grasp, turned and a little tilted, close above the object."""
+    """The hand is close above the object, bent as before a grasp, turned and a little tilted."""
     start = resting(objects, object_id)
     start.joint_pos[:] = pregrasp_joints(start, objects)
     return start

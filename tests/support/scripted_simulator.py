@@ -1,4 +1,4 @@
-"""A simulator without physics: joints are where their targets are, everything else is where the test puts it."""
+"""A simulator without physics: joints are at their targets, and everything else is where the test puts it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ScriptedSimulator(Simulator):
         self._place_hand()
 
     def _place_hand(self) -> None:
-        """Palm where the slides are, fingertips in a row 10 cm before it."""
+        """Puts the palm where the slides are, and the fingertips in a row 10 cm before it."""
         self.state.palm_pos.copy_(self.state.joint_pos[:, :3])
         tips = self.hand.num_fingertips
         row = torch.stack([torch.full((tips,), 0.1), torch.linspace(-0.04, 0.04, tips), torch.zeros(tips)], dim=-1)

@@ -1,4 +1,4 @@
-"""What a piece of code launches."""
+"""Notes which kernels a piece of code launches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class NoTorch(TorchDispatchMode):
-    """Torch's operations are refused."""
+    """Refuses all operations of torch."""
 
     def __torch_dispatch__(self, function: Any, *_args: Any, **_named: Any) -> None:  # type: ignore[override]
         pytest.fail(f"torch was asked for {function}")
@@ -19,7 +19,7 @@ class NoTorch(TorchDispatchMode):
 
 @contextmanager
 def launches_of_warp() -> Iterator[List[str]]:
-    """Names of the kernels that Warp launches within, where torch may launch none."""
+    """Collects the names of the kernels that Warp launches meanwhile.  Torch may launch none."""
     launched: List[str] = []
     launch = wp.launch
 

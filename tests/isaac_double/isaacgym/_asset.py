@@ -107,7 +107,7 @@ def _from_urdf(root: ElementTree.Element, path: Path, options: Any) -> AssetData
 
 
 def finish(asset: AssetData) -> AssetData:
-    """Names, orders and properties, read off MuJoCo's compilation of the asset alone."""
+    """Reads names, orders and properties from the asset as MuJoCo compiles it alone."""
     root = ElementTree.Element("mujoco")
     ElementTree.SubElement(root, "compiler", angle="radian")
     assets = ElementTree.SubElement(root, "asset")
@@ -136,7 +136,7 @@ def finish(asset: AssetData) -> AssetData:
         tendon.fixed_lower_limit, tendon.fixed_upper_limit = (float(word) for word in element.get("range").split())
         tendon.limit_stiffness = asset.options.tendon_limit_stiffness
         asset.tendon_props.append(tendon)
-    # The importer drops ranges, damping and armature, and knows no drives where the file has no actuators.
+    # The importer drops ranges, damping and armature, and makes no drives if the file has no actuators.
     asset.dof_props = np.zeros(len(asset.dof_names), DOF_DTYPE)
     asset.dof_props["lower"], asset.dof_props["upper"] = -3.4e38, 3.4e38
     asset.dof_props["velocity"], asset.dof_props["effort"] = 100.0, 3.4e38

@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, List
 
 
 class RefusedError(RuntimeError):
-    """A call that the real Isaac Gym refuses or silently gets wrong; `rule` is T1 to T30."""
+    """A call that the real Isaac Gym refuses, or gets wrong without a word.  `rule` is T1 to T30."""
 
     def __init__(self, rule: str, text: str) -> None:
         super().__init__(f"{rule}: {text}")
@@ -20,11 +20,12 @@ class Control:
         self.reset()
 
     def reset(self) -> None:
-        """A fresh process, as far as the double is concerned."""
+        """Sets everything as in a new process."""
         self.strict = True
-        """Refuse a second call of a setter in one step; otherwise the second replaces the first."""
+        """Whether a second call of a setter in one step is refused.  If not, the second one replaces the first."""
         self.refuse_half_turns = False
-        """Take (1, 0, 0, 0) for an identity in the wrong order; half a turn about x is rare, but some objects rest so."""
+        """Whether the quaternion (1, 0, 0, 0) is taken for an identity in the wrong order.  It is half a turn about x, which is
+        rare, but some objects rest so."""
         self.frames = "local"
         """Positions are relative to each world's origin, or "global"."""
         self.fail_once: Dict[str, Any] = {}
@@ -35,7 +36,7 @@ class Control:
         """Names of the functions called, in order."""
         self.gpu_devices = 1
         self.mutate_asset: Callable[[Any], None] = lambda asset: None
-        """Called with each loaded asset, to play an importer that misreads something."""
+        """Called with each loaded asset.  A test can change it, to act as an importer that misreads something."""
 
 
 control = Control()

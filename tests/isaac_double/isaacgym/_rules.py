@@ -13,7 +13,7 @@ from isaacgym import _types
 from isaacgym._control import control
 
 SIGNATURES: Dict[str, Tuple[str, ...]] = {}
-"""Function -> types of its arguments after self; checked against the public stub by the tests."""
+"""Function -> types of its arguments after self.  A test compares them with the public stub."""
 
 
 _FACTS = json.loads(Path(__file__).resolve().parents[1].joinpath("stub_facts.json").read_text())

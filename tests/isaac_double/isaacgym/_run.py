@@ -21,7 +21,7 @@ ROOT, DOF, BODY, CONTACT = "actor_root_state", "dof_state", "rigid_body_state", 
 
 
 class Submitted:
-    """What one call of a setter handed over: addresses, and a copy to find out whether they still hold the same."""
+    """What one call of a setter gave: addresses, and a copy, to find out later whether they still hold the same."""
 
     def __init__(self, tensors: List[Tensor], ids: Optional[List[int]], extra: Any = None) -> None:
         self.tensors, self.ids, self.extra = tensors, ids, extra

@@ -52,7 +52,7 @@ class ImageType(enum.IntEnum):
 
 
 def record(name: str, fields: Dict[str, Any]) -> type:
-    """A class with these fields and defaults and no others; a field keeps its default's type, as pybind11's do."""
+    """A class with these fields and defaults and no others.  A field keeps the type of its default, as with pybind11."""
 
     def init(self: Any) -> None:
         for field, default in fields.items():
@@ -202,7 +202,7 @@ DOF_DTYPE = np.dtype(
 
 
 class Tensor:
-    """Descriptor of memory: an address, not an owner.  `alive` tells whether what is there still is what was described."""
+    """Describes memory by its address, but does not own it.  `alive` tells whether its owner still exists."""
 
     __slots__ = ("alive", "array", "contiguous", "data_address", "device", "dtype", "own_data", "shape")
 
@@ -219,7 +219,7 @@ class Tensor:
 
 
 class Handle:
-    """An opaque object; a number in its place is a TypeError (T2)."""
+    """An opaque object.  A number in its place is a TypeError (T2)."""
 
     __slots__ = ("data",)
 

@@ -95,7 +95,7 @@ class World:
         return ElementTree.tostring(root, encoding="unicode")
 
     def _object_friction(self, plane: Any) -> float:
-        """Of the free actors' shapes: they are what slides on the ground."""
+        """Mean friction of the free actors' shapes, which slide on the ground."""
         values = [s.friction for a in self.actors if a.asset.free for s in a.shape_props]
         return float(np.mean(values)) if values else plane.static_friction
 
@@ -197,7 +197,7 @@ class World:
         self._update()
 
     def _damp(self) -> None:
-        """Linear and angular damping of free bodies, as their options say."""
+        """Damps free bodies as their options say."""
         for k, actor in enumerate(self.actors):
             options = actor.asset.options
             if actor.asset.free and (options.linear_damping or options.angular_damping):
@@ -277,5 +277,5 @@ def _text(values: Any) -> str:
 
 
 def index_of(names: List[str], name: str) -> int:
-    """-1 where there is none, as Isaac Gym says it."""
+    """The index of a name, or -1 if there is none, as in Isaac Gym."""
     return names.index(name) if name in names else -1

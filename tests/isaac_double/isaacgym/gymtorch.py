@@ -1,4 +1,4 @@
-"""From descriptors to torch tensors and back; addresses only, as in the real one."""
+"""Turns descriptors into torch tensors and back, by their addresses alone, as the real one does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CTYPES = {
 
 
 def wrap_tensor(gym_tensor: Tensor, offsets: object = None, counts: object = None) -> Optional[torch.Tensor]:
-    """A view of the memory; None where there is none (T29)."""
+    """A view of the memory, or None if there is none (T29)."""
     if gym_tensor is None or gym_tensor.array.size == 0:
         return None
     return torch.from_numpy(gym_tensor.array)

@@ -89,7 +89,7 @@ class Bench:
 
 
 class Start(contract.Start):
-    """For all worlds; change what a check is about."""
+    """A start of all worlds.  A check changes what it is about."""
 
     def into(self, sim: Simulator, mask: Optional[Tensor] = None) -> None:
         everywhere = torch.ones(sim.num_envs, dtype=torch.bool, device=sim.device)
@@ -97,7 +97,7 @@ class Start(contract.Start):
 
 
 def start(sim: Simulator, num_objects: int = 2) -> Start:
-    """Hand flat and high, object aside and higher, turned."""
+    """The hand is open and high; the object is beside it, higher, and turned."""
     n, device = sim.num_envs, sim.device
     joint_pos = torch.zeros_like(sim.state.joint_pos)
     joint_pos[:, 2] = 0.7

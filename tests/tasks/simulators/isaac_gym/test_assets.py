@@ -1,4 +1,4 @@
-"""What Isaac Gym is given to read is the hand and the objects, in words its importer knows."""
+"""The files that Isaac Gym reads are the hand and the objects, in words that its importer knows."""
 
 from __future__ import annotations
 

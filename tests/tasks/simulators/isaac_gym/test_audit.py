@@ -1,4 +1,4 @@
-"""The start-up audit: silent where all is well, a table and one line where Isaac Gym read something else."""
+"""The audit before a start says nothing if all is well.  If Isaac Gym misread something it prints a table and one line."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_isaac_trains_and_its_policy_is_evaluated(tmp_path: Path) -> None:
 
 
 def test_isaac_shipped_policy_grasps_through_the_double(tmp_path: Path) -> None:
-    """Trained on MuJoCo Warp: indices, frames and units of the backend that it relies on must be the same here."""
+    """It was trained on MuJoCo Warp, so indices, frames and units must be the same here."""
     figures = tmp_path / "figures.json"
     options = ["--num-envs", "18", "--num_episodes", "18", "--objects", "primitives", "--json", str(figures)]
     result = command(tmp_path, "evaluate_policy.py", *options)

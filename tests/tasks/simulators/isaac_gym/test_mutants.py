@@ -1,4 +1,4 @@
-"""The backend's source with one slip in it each: the double refuses it, or the contract's checks see wrong numbers."""
+"""Each test puts one slip into the backend's source: the double refuses it, or the contract's checks see wrong numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows that turn one compiled model into that of any object, against compiling each object alone."""
+"""Rows turn one compiled model into that of any object.  They are compared with each object compiled alone."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def fall(model: mujoco.MjModel, scene: Scene, index: int, steps: int) -> np.ndar
 
 @pytest.mark.parametrize("index", OBJECTS)
 def test_swapped_model_steps_like_the_compiled_one(scene: Scene, index: int) -> None:
-    """To 1e-9, through the first impact."""
+    """The paths agree to 1e-9, through the first impact."""
     mine = fall(swapped(scene, index), scene, index, 24)
     alone = scene_alone(index)
     right = fall(alone.model, alone, index, 24)

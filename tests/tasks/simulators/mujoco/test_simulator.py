@@ -104,7 +104,7 @@ def test_swapped_object_is_plain_mujoco(rig: Rig) -> None:
 
 
 def test_model_of_a_world_is_what_mujoco_would_compute(rig: Rig) -> None:
-    """Constants that follow from another object and mass, by formula here, by mj_setConst there."""
+    """Constants that depend on object and mass come from a formula here, and from mj_setConst in the oracle."""
     start = varied(grasping(some_objects(), everyone().flip(0)))
     start.into(rig.sim)
     body, dofs = rig.sim.scene.object_body, slice(rig.sim.scene.object_dof, rig.sim.scene.object_dof + 6)
@@ -168,7 +168,7 @@ def test_model_and_data_show_the_world(rig: Rig) -> None:
 
 
 def test_overflow_is_reported_across_resets(rig: Rig) -> None:
-    """What a counter of full buffers says is told once, even if the world was reset before anyone asked."""
+    """Full buffers are counted once, even if the world was reset before anyone asked."""
     start = grasping(some_objects(), everyone())
     start.into(rig.sim)
     rig.sim.diagnostics()
@@ -183,7 +183,7 @@ def test_overflow_is_reported_across_resets(rig: Rig) -> None:
 
 
 def test_no_memory_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where MuJoCo C runs out of memory altogether it says so."""
+    """If MuJoCo C runs out of memory it says so."""
     original = scene._set_options
 
     def cramped(spec: mujoco.MjSpec, physics: PhysicsCfg) -> None:

@@ -33,7 +33,7 @@ def sim() -> MujocoWarpSimulator:
 
 
 def views(sim: MujocoWarpSimulator) -> Dict[str, Tensor]:
-    """Of all arrays that are read from."""
+    """Views of all arrays that are read."""
     return {f.name: wp.to_torch(getattr(sim.data, f.name)) for f in fields(MujocoArrays)}
 
 
@@ -51,7 +51,7 @@ def compare(sim: MujocoWarpSimulator, part: str, names: Set[str]) -> None:
     for state in (sim.state, right):
         for f in fields(SimState):
             getattr(state, f.name).fill_(True if f.name == "failed" else 77)
-    # What Warp leaves out stays at that, which no state is; or at True, where the other reader says that nothing failed.
+    # What Warp does not write stays at 77, which no state is, or at True, though nothing failed.
     getattr(StateReader(sim.scene, HAND, MujocoArrays(**views(sim)), right), part)()
     getattr(sim._reader, part)()
     for f in fields(SimState):

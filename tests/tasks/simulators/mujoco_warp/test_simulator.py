@@ -92,7 +92,7 @@ def test_warp_in_the_air_is_plain_mujoco(rig: Rig) -> None:
 
 @pytest.fixture(scope="module")
 def fine() -> Rig:
-    """For what touches: with rounding an impact is felt a step sooner or later, and a coarse step goes far."""
+    """Fine steps, for contacts: rounding moves an impact by a step, and a coarse step goes far."""
     return rig_of(make(some_objects(), WORLDS, physics=FINE), FINE)
 
 
@@ -121,7 +121,7 @@ def test_warp_swapped_object_is_near_plain_mujoco(fine: Rig) -> None:
 
 
 def test_warp_contact_overflow_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With room for four contacts in all the loss is told, once, and nothing turns to NaN."""
+    """With room for four contacts, the loss of the others is told once, and nothing turns to NaN."""
     original = backend.mjw.make_data
 
     def cramped(*args: Any, **sizes: Any) -> Any:
@@ -189,7 +189,7 @@ def test_warp_targets_reach_their_drives(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_warp_lets_go_of_its_memory() -> None:
-    """When it is closed, not when the garbage collector finds it, which may be while a graph is recorded."""
+    """Its memory is freed when it is closed.  The garbage collector might free it while a graph is recorded."""
     sim = make(some_objects(), WORLDS)
     start = resting(some_objects(), everyone())
     start.into(sim)
@@ -207,7 +207,7 @@ def test_warp_lets_go_of_its_memory() -> None:
 
 @needs_cuda
 def test_warp_captured_step_is_the_eager_one() -> None:
-    """Three steps of a grasp replayed from a graph are those issued kernel by kernel; sums in another order apart."""
+    """Three steps of a grasp replayed from a graph are those issued kernel by kernel, but for the order of sums."""
     ends = []
     for graphs in (False, True):
         with side_stream(CUDA):
@@ -232,7 +232,7 @@ def test_warp_captured_step_is_the_eager_one() -> None:
 
 @needs_cuda
 def test_warp_objects_change_under_replay() -> None:
-    """A reset in a graph puts in the objects that its inputs name at the replay, not those of the capture."""
+    """A reset in a graph takes the objects that its inputs name when it is replayed, not when it was captured."""
     with side_stream(CUDA):
         sim = make(some_objects(), WORLDS, "cuda", FINE)  # in the coarse one objects first fall 2.7 mm
         start = varied(resting(some_objects(), everyone(), height=0.7))
@@ -265,7 +265,7 @@ def test_warp_objects_change_under_replay() -> None:
 
 @needs_cuda
 def test_task_draws_fresh_starts_in_each_replay() -> None:
-    """A recorded step of the task, all of whose episodes end: places, frictions and objects differ from replay to replay."""
+    """All episodes end in a recorded step of the task.  Places, frictions and objects differ between replays."""
     with side_stream(CUDA):
         objects = some_objects()
         task = GraspTask(make(objects, 64, "cuda"), HAND, objects)

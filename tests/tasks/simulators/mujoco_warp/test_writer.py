@@ -40,7 +40,7 @@ LAYOUTS: Dict[str, Callable[[Tensor], Tensor]] = {
     "a piece": lambda tensor: torch.cat([tensor[:3], tensor, tensor])[3 : 3 + WORLDS],
     "one for all": lambda tensor: tensor[7:8].expand_as(tensor),
 }
-"""In which a start's numbers may lie in memory."""
+"""Ways in which a start's numbers may lie in memory."""
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def absurd_ids(count: int) -> Tensor:
 
 
 def expected(sim: MujocoWarpSimulator, mask: Tensor, start: Start, before: Dict[str, Tensor]) -> Dict[str, np.ndarray]:
-    """World by world; floats in float64."""
+    """What must be in memory afterwards, world by world; floats are float64."""
     result = {n: t.double().numpy() if t.is_floating_point() else t.numpy().copy() for n, t in before.items()}
     scene = sim.scene
     geoms, body, q, v = scene.object_geoms, scene.object_body, scene.object_qpos, scene.object_dof
@@ -184,7 +184,7 @@ def test_numbers_of_another_kind_are_refused(sim: MujocoWarpSimulator) -> None:
 
 
 def test_a_start_is_one_launch(sim: MujocoWarpSimulator) -> None:
-    """However its numbers lie in memory; and the rest of a reset is Warp's too."""
+    """One launch is enough however its numbers lie in memory, and the rest of a reset is Warp's, too."""
     given = any_start(torch.Generator().manual_seed(4)).__dict__
     start = Start(**{name: LAYOUTS["a column"](value) for name, value in given.items()})
     mask = torch.ones(WORLDS, dtype=torch.bool)
