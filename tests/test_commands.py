@@ -1,46 +1,27 @@
-"""The three commands as a user meets them: what they write, and what they say of wrong input."""
+"""The commands as a user meets them: what training and evaluation write, and with which settings."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import re
-import subprocess
-import sys
 from dataclasses import asdict, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
-import imageio.v2 as imageio
-import mujoco
-import numpy as np
 import pytest
 import torch
 import trimesh
-import tyro
 
 from ppo_grasp import checkpoint, load_policy
-from tasks.commands import evaluate as evaluate_command
-from tasks.commands import loading
-from tasks.commands.errors import INTERRUPTED
-from tasks.commands.help import listed
 from tasks.commands.loading import checkpoint_path
 from tasks.commands.presets import TrainArgs, defaults
-from tasks.evaluation.measure import Evaluation
+from tasks.commands.train import describe, task_config
+from tasks.evaluation.settings import TrainingSettings
 from tasks.grasp.config import GraspCfg
-from tasks.grasp.environment import GraspTask
-from tasks.hands import get_hand
-from tasks.objects import load_objects
+from tasks.simulators import registry
+from tasks.simulators.isaac_gym.settings import IsaacGymCfg
 from tasks.simulators.mujoco.scene import PhysicsCfg
 from tasks.simulators.mujoco.simulator import MujocoSimulator
-from tasks.viewing import renderer as renderer_module
-from tasks.viewing import window
-from tasks.viewing.errors import RenderingError
-from tasks.viewing.renderer import WorldRenderer
-from tasks.viewing.watching import WatchedSimulator
-from tasks.viewing.window import copy_world, furnished_model
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_GPU = not torch.cuda.is_available()
@@ -50,21 +31,6 @@ EPISODE_STEPS = 25
 
 Run = Callable[..., Any]
 """See `run` in conftest.py."""
-
-
-def can_draw() -> bool:
-    import mujoco
-
-    try:
-        WorldRenderer(mujoco.MjModel.from_xml_string("<mujoco/>"), (32, 32)).close()
-    except RenderingError:
-        return False
-    return True
-
-
-draws = pytest.mark.skipif(not can_draw(), reason="nothing can be drawn off screen here")
-
-# --- what the commands do ----------------------------------------------------------------------------------------------
 
 
 def rows(run_dir: Path) -> List[Dict[str, Any]]:
@@ -116,6 +82,34 @@ def test_train_resume_and_evaluate(run: Run, tiny: Tuple[object, ...], tmp_path:
     assert figures["num_envs"] == 4
     assert figures["physics"] == "fine"
     assert_consistent(figures, 10)
+
+
+def test_training_says_how_far_it_is_while_nothing_is_held(run: Run, tiny: Tuple[object, ...]) -> None:
+    done = run("train.py", *tiny, "--total-timesteps", 32, "--run-dir", "r")
+    assert re.search(r"nothing held yet: \d+ % of episodes touch the object, \d+ % bring it to the goal", done.out)
+    assert "first grasps usually come before 2 M steps" in done.out
+    assert "kernel" not in done.out, "none are compiled on a processor"
+    row = {
+        "success_rate": 0.0,
+        "touched_rate": 0.5,
+        "ever_success_rate": 0.02,
+        "lift_height_m": 0.034,
+        "env_steps": 7e6,
+    }
+    assert "50 % of episodes touch the object, 2 % bring it to the goal, and it rises by 3.4 cm" in describe(row, False)
+    assert "before 6 M steps: this one is late" in describe(row, False)
+    assert describe({**row, "success_rate": 0.01}, False) == "" == describe({**row, "eval_success_rate": 0.2}, False)
+
+
+def test_settings_of_a_training_are_written_down(run: Run, tiny: Tuple[object, ...], tmp_path: Path) -> None:
+    """The weights that were used, with those of the command line, and the revision of the program."""
+    words = ("--total-timesteps", 32, "--run-dir", "r", "--reward-weights", "lift", 0.125)
+    assert run("train.py", *tiny, *words).status == 0
+    config = json.loads((tmp_path / "r" / "config.json").read_text())
+    weights = config["task"]["reward_weights"]
+    assert weights["lift"]["start"] == 0.125 and len(weights) > 5
+    assert config["task"]["grasp"]["reward_weights"] == {"lift": 0.125}
+    assert config["versions"]["program"] == checkpoint.program_version()
 
 
 def test_training_begins_with_a_policy(run: Run, tiny: Tuple[object, ...], policy: Path, tmp_path: Path) -> None:
@@ -181,8 +175,6 @@ def test_evaluation_and_play_take_fine_physics_unless_told(
     expected: Any,
 ) -> None:
     """What plays has the control rate of the training, in steps four times finer, or in its own."""
-    from tasks.simulators.mujoco.simulator import MujocoSimulator
-
     trained = PhysicsCfg(substeps=3)
     expected = replace(expected, substeps=12) if physics == "fine" else expected
     built: List[PhysicsCfg] = []
@@ -288,218 +280,6 @@ def test_the_policys_own_settings_are_used(
     assert figures["steps_per_s"] * figures["wall_s"] == pytest.approx(2 * steps)
 
 
-@draws
-@pytest.mark.parametrize("name", ["film.gif", "film.mp4"])
-def test_play_films_every_step(run: Run, policy: Path, tmp_path: Path, name: str) -> None:
-    done = run("play.py", "--checkpoint", policy, "--episodes", 2, "--video", f"films/{name}")
-    assert done.status == 0, done.err
-    assert done.out.count("not brought to the goal") == 2
-    frames = imageio.mimread(str(tmp_path / "films" / name), memtest=False)
-    assert len(frames) == 2 * (EPISODE_STEPS + 1)
-    assert np.std(frames[0][..., :3]) > 10, "an empty picture"
-    assert np.abs(frames[0][..., :3].astype(int) - frames[EPISODE_STEPS][..., :3]).max() > 50, "nothing moves"
-
-
-@draws
-def test_play_without_a_display_writes_a_video(run: Run, policy: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sys, "platform", "linux")
-    done = run("play.py", "--checkpoint", policy, "--episodes", 1)
-    assert done.status == 0, done.err
-    assert (tmp_path / "grasp.mp4").stat().st_size > 1000
-
-
-@draws
-@pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
-def test_triton_loads_after_a_picture() -> None:
-    """It and a software renderer bring an LLVM each; the second one to be loaded may crash, and with it the process."""
-    words = """
-import mujoco
-from tasks.viewing.renderer import WorldRenderer
-WorldRenderer(mujoco.MjModel.from_xml_string("<mujoco/>"))
-import triton
-"""
-    assert subprocess.run([sys.executable, "-c", words], cwd=ROOT, timeout=120).returncode == 0
-
-
-@draws
-def test_failures_are_drawn(run: Run, policy: Path, tmp_path: Path) -> None:
-    done = run(
-        "evaluate_policy.py", "--checkpoint", policy, "--num-episodes", 3, "--sim", "mujoco", "--failures", "f.png"
-    )
-    assert done.status == 0, done.err
-    assert "3 of 3 failed episodes" in done.out and "held" not in done.out.splitlines()[-1]
-    assert imageio.imread(str(tmp_path / "f.png")).shape == (262, 3 * 320, 3)  # a row of three
-
-
-def judge(monkeypatch: pytest.MonkeyPatch, held: torch.Tensor) -> None:
-    """Makes the evaluation find that these episodes were held."""
-    measure = evaluate_command.measure
-
-    def judged(*args: Any) -> Evaluation:
-        found = measure(*args)
-        found.episodes.held.copy_(held)
-        return found
-
-    monkeypatch.setattr(evaluate_command, "measure", judged)
-
-
-@draws
-def test_the_failed_episodes_themselves_are_drawn(
-    run: Run, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The pictures begin where failed episodes began: the same objects, places, turns and friction, two rounds of them."""
-    began: List[Any] = []
-    reset = MujocoSimulator.reset
-
-    def noted(simulator: MujocoSimulator, mask: torch.Tensor, start: Any) -> None:
-        if mask.all():
-            began.append(start)
-        reset(simulator, mask, start)
-
-    monkeypatch.setattr(MujocoSimulator, "reset", noted)
-    judge(monkeypatch, torch.arange(10) % 4 != 1)  # 1, 5 and 9 failed
-    words = ("--num-episodes", 10, "--num-envs", 5, "--sim", "mujoco", "--failures", "f.png")
-    done = run("evaluate_policy.py", "--checkpoint", policy, *words)
-    assert done.status == 0, done.err
-    assert "3 of 3 failed episodes" in done.out
-    first, second, again = began[:6:2]  # after each there is one for the next episodes, which do not count
-    for name in ("joint_pos", "object_pos", "object_quat", "friction", "mass_scale"):
-        of_all = torch.cat([getattr(first, name), getattr(second, name)])
-        assert torch.equal(getattr(again, name), of_all[[1, 5, 9]]), name
-
-
-def test_nothing_is_drawn_where_all_is_held(
-    run: Run, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    judge(monkeypatch, torch.ones(2, dtype=torch.bool))
-    words = ("--num-episodes", 2, "--sim", "mujoco", "--failures", "f.png")
-    done = run("evaluate_policy.py", "--checkpoint", policy, *words)
-    assert done.status == 0 and "no failures to draw" in done.out
-    assert not (tmp_path / "f.png").exists()
-
-
-@draws
-def test_the_window_looks_like_the_videos(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model that the window draws by itself gives the picture that a video has of the same world."""
-    hand, objects = get_hand("shadow"), load_objects("primitives", count=4)
-    simulator = WatchedSimulator(hand, objects, 1)
-    task = GraspTask(simulator, hand, objects, GraspCfg(), evaluation=True)
-    task.reset()
-    task.reset()  # another object than the scene was built with
-    model, data = simulator.model_and_data(0)
-    renderer = WorldRenderer(model, (320, 240))
-    video = renderer.draw(model, data).astype(int)
-    renderer.close()
-    shown = furnished_model(hand, objects)
-    shown_data = mujoco.MjData(shown)
-    copy_world(model, data, shown, shown_data)
-    renderer = WorldRenderer(shown, (320, 240))
-    monkeypatch.setattr(renderer_module, "decorate", lambda scene, model: None)  # the viewer adds nothing either
-    seen = renderer.draw(shown, shown_data).astype(int)
-    renderer.close()
-    assert video.mean() > 100, "nearly black"
-    assert np.abs(seen - video).mean() < 3 and (np.abs(seen - video).max(-1) > 40).mean() < 0.02
-
-
-def test_play_opens_a_window(run: Run, policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for the viewer sees each step and the object of the episode."""
-    shown: List[Tuple[float, int]] = []
-
-    class Viewer:
-        def __init__(self, model: Any, data: Any, **_: Any) -> None:
-            import mujoco
-
-            self.model, self.data, self.cam = model, data, mujoco.MjvCamera()
-            self.user_scn = mujoco.MjvScene(model, 10)
-
-        def lock(self) -> Any:
-            import contextlib
-
-            return contextlib.nullcontext()
-
-        def sync(self) -> None:
-            assert self.user_scn.ngeom == 1  # the goal
-            body = self.model.body("object").id
-            shown.append((float(self.data.xpos[body, 2]), int(self.model.geom_dataid[self.model.body_geomadr[body]])))
-
-        def is_running(self) -> bool:
-            return len(shown) < EPISODE_STEPS + 5  # closed early in the second episode
-
-        def close(self) -> None:
-            shown.append((0.0, -1))
-
-    import glfw
-    import mujoco.viewer
-
-    monkeypatch.setattr(glfw, "init", lambda: True)
-    monkeypatch.setattr(mujoco.viewer, "launch_passive", Viewer)
-    monkeypatch.setattr(window, "has_display", lambda: True)
-    done = run("play.py", "--checkpoint", policy, "--speed", 100)
-    assert done.status == 0, done.err
-    assert len(shown) == EPISODE_STEPS + 6
-    assert shown[-1] == (0.0, -1)  # and the window is closed
-    assert len({mesh for _, mesh in shown[:-1]}) == 2, "both episodes showed the same object"
-    assert min(height for height, _ in shown[:-1]) > 0.05
-
-
-# --- help, Ctrl-C, and the commands as processes ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help(run: Run, command: str) -> None:
-    done = run(command, "--help")
-    assert (done.status, done.err) == (0, "")
-    assert "--objects" in done.out
-    assert "num-obs" not in done.out, "shows what the task decides"
-
-
-def test_help_comes_in_pages(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page of what people use; --help-all has every option that the parser knows, each with a text."""
-    monkeypatch.setenv("COLUMNS", "200")
-    page, everything = run("train.py", "--help"), run("train.py", "--help-all")
-    assert (page.status, everything.status) == (0, 0)
-    monkeypatch.setenv("COLUMNS", "80")
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
-        tyro.cli(TrainArgs, default=defaults([]), config=(tyro.conf.AvoidSubcommands,), args=["--help"])
-    known = set(re.findall(r"(?m)^ +(?:-h, )?(--[a-z][a-z.-]*)", said.getvalue())) - {"--help"}
-    switched = {name.replace("[no-]", "") for name in re.findall(r"(?m)^(--[a-z.\[\]-]*)", everything.out)}
-    assert known and switched == known
-    shown = [name.replace("[no-]", "") for name in re.findall(r"(?m)^(--[a-z.\[\]-]*)", page.out)]
-    assert 20 <= len(shown) - 1 <= 30 and set(shown) - {"--help-all"} < known
-    assert f"--help-all shows all {len(known)} options" in page.out
-    assert page.out.count("\n") < 50
-    without = [option.name for option in listed(TrainArgs, TrainArgs()) if not option.help]
-    assert not [name for name in without if not name.startswith("--isaac-gym.")]
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_ctrl_c_is_quiet(run: Run, policy: Path, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(loading, "load_objects", interrupted)
-    done = run(command, *(() if command == "train.py" else ("--checkpoint", policy)))
-    assert done.status == INTERRUPTED
-    assert done.err == ""
-
-
-def test_ctrl_c_in_training_keeps_the_checkpoint(
-    run: Run, tiny: Tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ppo_grasp.ppo import PPO
-
-    def interrupted(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(PPO, "update", interrupted)
-    done = run("train.py", *tiny, "--run-dir", "r")
-    assert done.status == INTERRUPTED
-    assert load_policy(tmp_path / "r" / "checkpoint_last.pt")[1]["iteration"] == 0
-
-
 def test_a_skipped_mesh_is_named(run: Run, policy: Path, tmp_path: Path) -> None:
     (tmp_path / "meshes").mkdir()
     (tmp_path / "meshes" / "cup.obj").write_text("v 0 0 nowhere\n")
@@ -521,8 +301,6 @@ def test_the_newest_shipped_policy_is_the_default(
 
 
 def test_settings_survive_a_checkpoint() -> None:
-    from tasks.evaluation.settings import TrainingSettings
-
     cfg = GraspCfg(
         reward="recipe",
         hidden_inputs=("goal_pose",),
@@ -534,3 +312,15 @@ def test_settings_survive_a_checkpoint() -> None:
     found = TrainingSettings.from_meta({"config": {"task": values}})  # with lists for tuples
     assert (found.grasp, found.physics) == (cfg, physics)
     assert TrainingSettings.from_meta({}).grasp == GraspCfg()
+
+
+def test_isaac_gyms_settings_come_back() -> None:
+    """Each simulator's settings are kept under its own name, and a policy is measured with those it was trained with."""
+    args = TrainArgs(isaac_gym=IsaacGymCfg(substeps=3, cache=Path("elsewhere")), sim="isaac_gym")  # type: ignore[call-arg]
+    isaac = registry.get("isaac_gym")
+    values = json.loads(json.dumps(task_config(args, isaac)))
+    assert "physics" not in values
+    found = TrainingSettings.from_meta({"config": {"task": values}})
+    assert found.of_simulator(isaac, "fine") == args.isaac_gym  # type: ignore[attr-defined]
+    assert found.of_simulator(registry.get("mujoco"), "fine") == PhysicsCfg.fine()
+    assert TrainingSettings.from_meta({}).of_simulator(isaac, "trained") is None

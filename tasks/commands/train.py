@@ -199,15 +199,11 @@ def describe(row: Dict[str, float], few_hands: bool) -> str:
     if max(row.get("success_rate", 0.0), row.get("eval_success_rate", 0.0)) >= 0.005:
         return ""
     usual = FIRST_GRASPS[few_hands]
-    share = {key: f"{100 * row.get(key, 0.0):.0f} %" for key in ("touched_rate", "ever_success_rate")}
+    touched, at_goal, lift = (row.get(k, 0.0) for k in ("touched_rate", "ever_success_rate", "lift_height_m"))
+    late = ": this one is late" if row["env_steps"] > usual else ""
     return (
-        f"nothing held yet: {share['touched_rate']} of episodes touch the object, lift it "
-        f"{100 * row.get('lift_height_m', 0.0):.1f} cm on average, bring {share['ever_success_rate']} to the goal; "
-        + (
-            f"first grasps usually come before {usual / 1e6:.0f} M steps"
-            if row["env_steps"] < usual
-            else "this is late"
-        )
+        f"nothing held yet: {100 * touched:.0f} % of episodes touch the object, {100 * at_goal:.0f} % bring it to the goal, "
+        f"and it rises by {100 * lift:.1f} cm on average; first grasps usually come before {usual / 1e6:.0f} M steps{late}"
     )
 
 

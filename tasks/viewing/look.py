@@ -16,6 +16,8 @@ from tasks.simulators.mujoco.scene import OBJECT_BODY
 
 LOOK_AT, DISTANCE = (0.0, 0.0, 0.23), 0.74
 AZIMUTH, ELEVATION = 225.0, -20.0
+EXTENT = 0.4
+"""m, the size of what is looked at, to which MuJoCo fits how near and how far it draws."""
 OBJECT_COLOUR = (0.24, 0.57, 0.92)
 """Unlike that of the fingertips, so that a grasp can be seen."""
 GOAL_RADIUS = 0.05
@@ -88,6 +90,7 @@ def place_camera(camera: mujoco.MjvCamera) -> None:
 
 def furnish(spec: mujoco.MjSpec) -> None:
     """Adds lights and backdrop to a model that is only looked at."""
+    spec.stat.extent, spec.stat.center = EXTENT, LOOK_AT  # the backdrop's size would make near things flicker
     for light in LIGHTS:
         spec.worldbody.add_light(
             type=mujoco.mjtLightType.mjLIGHT_SPOT,
