@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Dict
 
+from .allegro import ALLEGRO_HAND
+from .leap import LEAP_HAND
 from .shadow import SHADOW_HAND
 from .spec import HandSpec
 
-__all__ = ["HANDS", "SHADOW_HAND", "HandSpec", "get_hand"]
+__all__ = ["ALLEGRO_HAND", "HANDS", "LEAP_HAND", "SHADOW_HAND", "HandSpec", "get_hand"]
 
-HANDS: Dict[str, HandSpec] = {hand.name: hand for hand in (SHADOW_HAND,)}
+HANDS: Dict[str, HandSpec] = {hand.name: hand for hand in (SHADOW_HAND, ALLEGRO_HAND, LEAP_HAND)}
 
 
 def get_hand(name: str) -> HandSpec:

@@ -46,6 +46,13 @@ class HandSpec:
     pregrasp_pose: Mapping[str, float] = field(default_factory=dict)
     """rad, finger joints bent as before a grasp, with the thumb opposed.  Joints that are not named are 0."""
 
+    coupling_ratios: Mapping[str, float] = field(default_factory=dict)
+    """Coupled joint -> how far it turns for each radian of the joint that it follows; 1 for joints not named."""
+
+    def coupling(self, joint: str) -> float:
+        """The ratio of a coupled joint."""
+        return self.coupling_ratios.get(joint, 1.0)
+
     def drive_ranges(self) -> np.ndarray:
         """(D, 2) lower and upper limits of the drives' targets, as the MJCF has them, m or rad."""
         model = mujoco.MjModel.from_xml_path(str(self.mjcf))
