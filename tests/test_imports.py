@@ -14,7 +14,7 @@ OF_ENGINE = ("ppo_grasp.vec_task", "ppo_grasp.device")
 MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
     "ppo_grasp": (),
     "tasks.rotations": (),
-    "tasks.hands": ("tasks.rotations",),
+    "tasks.hands": ("tasks.rotations", "tasks.objects"),
     "tasks.objects": ("tasks.rotations",),
     "tasks.simulators": PARTS,
     "tasks.grasp": (*PARTS, "tasks.simulators", *OF_ENGINE),

@@ -19,6 +19,7 @@ from tasks.commands import errors, options
 from tasks.commands.loading import checkpoint_path, load_set
 from tasks.commands.presets import COMMON, TrainArgs, defaults, settings_of
 from tasks.evaluation.measure import STEADINESS, evaluate
+from tasks.evaluation.trained_for import identity
 from tasks.grasp import build
 from tasks.grasp.observations import ACTOR, Layout
 from tasks.grasp.rewards import resolve
@@ -218,6 +219,7 @@ def task_config(args: TrainArgs, sim: registry.SimulatorEntry) -> Dict[str, Any]
         "object_count": args.object_count,
         "object_scale": args.object_scale,
         "hand": args.hand,
+        "hand_names": identity(get_hand(args.hand)),
         "num_envs": args.num_envs,
         "preset": args.preset,
         "init_policy": args.init_policy and str(args.init_policy),

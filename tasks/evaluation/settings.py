@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Dict, Literal, Mapping, Optional, Type, TypeVar, Union, get_type_hints
 
+from tasks.evaluation.trained_for import mismatch
 from tasks.grasp.config import GraspCfg
 from tasks.grasp.observations import observation_sizes
 from tasks.hands import get_hand
@@ -79,7 +80,7 @@ def trained_with(
     """The settings of a loaded policy.
 
     hand_name: the hand that it is to move, if not the one that it was trained with.  Raises SettingsError if the settings
-    cannot be read, and if the policy's sizes are not those of the hand.
+    cannot be read, and if the policy's sizes, or the names of its drives, are not those of the hand.
     """
     try:
         settings = TrainingSettings.from_meta(meta)
@@ -92,6 +93,9 @@ def trained_with(
             f"{path} is a policy for {num_obs} observations and {num_actions} actions, the hand {hand.name} has "
             f"{sizes[0]} and {sizes[1]}: give a policy that this version trained"
         )
+    other = mismatch(meta, settings.hand, hand)
+    if other:
+        raise SettingsError(f"{path} {other}")
     return settings
 
 

@@ -46,7 +46,7 @@ def draw(hand: HandSpec, poses: Mapping[str, Mapping[str, float]], path: Union[s
             axes.set_axis_off()
             axes.view_init(elevation, azimuth)
             axes.set_box_aspect((1, 1, 1), zoom=1.55)
-            axes.set_title(f"{hand.name}, {label}, {name}", fontsize=9, pad=-6)
+            axes.set_title(f"{Path(hand.name).stem}, {label}, {name}", fontsize=9, pad=-6)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(str(path))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Mapping, Sequence, Tuple
 
 import mujoco
 import numpy as np
@@ -17,12 +17,20 @@ import numpy as np
 from tasks.hands.lifting import Grip, Thing, lifts
 from tasks.hands.spec import HandSpec
 
+VERSION = 3
+"""To be raised when the same hand would be given another grip."""
 SPHERES = (0.025, 0.035, 0.045)
 """m, radii of the spheres that are lifted."""
+CLOSED = 0.006
+"""m from the middle of the object to where the fingertips are sent: inside it, so that they press."""
+FEW = 300
+"""Samples that a first look at all candidates takes."""
 OPENING = 0.105
 """m between the thumb's tip and the fingers' before a grasp: room for an object of 8 cm."""
-DEPTHS = (0.055, 0.075, 0.095)
-"""m, of the object's middle before the palm."""
+OPEN_DEPTHS = (0.06, 0.085, 0.11)
+"""m, of the fingertips before the palm, before a grasp; the less, the wider things they clear at a start above them."""
+DEEPER = (0.0, 0.02)
+"""m, by how much the object's middle is further from the palm than that."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,14 @@ class Reach:
     pad: np.ndarray
     strain: np.ndarray
     """(K,) mean square distance from the open pose, in shares of the joints' ranges."""
+    middle: np.ndarray
+    """(3,) the tip in the open pose: fingers keep their order."""
+
+    def first(self, count: int) -> Reach:
+        """Only so many of the samples."""
+        return Reach(
+            self.joints, self.pose[:count], self.tip[:count], self.pad[:count], self.strain[:count], self.middle
+        )
 
 
 def search(hand: HandSpec, samples: int = 2000, tries: int = 16, seed: int = 0) -> Found:
@@ -66,8 +82,8 @@ def search(hand: HandSpec, samples: int = 2000, tries: int = 16, seed: int = 0) 
     if not ranked:
         raise ValueError("no finger can oppose another before the palm")
     best: Tuple[float, Found] = (-1.0, None)  # type: ignore[assignment]
-    for rank, (_, thumb, centre, yaw, depth) in enumerate(_spread(ranked, tries)):
-        grip = _grip(reaches, thumb, centre, yaw, depth)
+    for rank, (_, thumb, centre, yaw, deep, more) in enumerate(_spread(ranked, tries)):
+        grip = _grip(reaches, thumb, centre, yaw, deep, more)
         lifted = tuple(r for r in SPHERES if lifts(hand, grip, Thing("sphere", (r,)), hold=0.5))
         score = len(lifted) - 0.01 * rank
         if score > best[0]:
@@ -92,6 +108,10 @@ def draw(hand: HandSpec, model: mujoco.MjModel, samples: int, random: np.random.
         tips[i] = data.site_xpos[sites]
         pads[i] = -data.site_xmat[sites].reshape(-1, 3, 3)[:, :, 2]
     opened = np.array([hand.open_pose.get(name, 0.0) for name in hand.finger_joints])
+    data.qpos[addresses] = opened
+    follow(hand, data)
+    mujoco.mj_kinematics(model, data)
+    straight = data.site_xpos[sites].copy()
     strain = ((drawn - opened) / np.ptp(ranges, axis=1)) ** 2
     result = []
     for tip, name in enumerate(hand.fingertip_sites):
@@ -99,7 +119,7 @@ def draw(hand: HandSpec, model: mujoco.MjModel, samples: int, random: np.random.
         result.append(
             Reach(
                 [hand.finger_joints[k] for k in own], drawn[:, own], tips[:, tip], pads[:, tip],
-                strain[:, own].mean(axis=1) if own else np.zeros(samples),
+                strain[:, own].mean(axis=1) if own else np.zeros(samples), straight[tip],
             )
         )  # fmt: skip
     return result
@@ -126,28 +146,34 @@ def follow(hand: HandSpec, data: mujoco.MjData) -> None:
         data.joint(name).qpos[0] = hand.coupling(name) * data.joint(source).qpos[0]
 
 
-Candidate = Tuple[float, int, np.ndarray, float, float]
-"""Cost, thumb, centre (2,), yaw, depth."""
+Candidate = Tuple[float, int, np.ndarray, float, float, float]
+"""Cost, thumb, centre (2,), yaw, depth of the open fingertips, and how much deeper the object is."""
 
 
 def _candidates(reaches: Sequence[Reach]) -> List[Candidate]:
     """All of a grid, with how badly the fingers reach their places."""
     tips = np.concatenate([r.tip for r in reaches])
-    low, high = (
-        np.percentile(tips[tips[:, 2] < -0.03], (10, 90), axis=0) if (tips[:, 2] < -0.03).any() else (None, None)
-    )
-    if low is None:
+    before = tips[tips[:, 2] < -0.03]
+    if not len(before):
         return []
-    grid = [np.array(c) for c in itertools.product(np.linspace(low[0], high[0], 6), np.linspace(low[1], high[1], 6))]
+    low, high = np.percentile(before, (10, 90), axis=0)
+    grid = [np.array(c) for c in itertools.product(np.linspace(low[0], high[0], 7), np.linspace(low[1], high[1], 7))]
+    few = [r.first(FEW) for r in reaches]
     opened = []
     for thumb, centre, yaw in itertools.product(range(len(reaches)), grid, np.arange(-np.pi, np.pi, np.pi / 6)):
-        cost = sum(_place(r, *p)[0] for r, p in zip(reaches, _places(reaches, thumb, centre, yaw, None)))
-        opened.append((cost, thumb, centre, float(yaw)))
+        for deep in OPEN_DEPTHS:
+            places = _places(reaches, thumb, centre, yaw, OPENING / 2, deep)
+            cost = sum(_place(r, *p)[0] for r, p in zip(few, places)) + 60 * (deep - OPEN_DEPTHS[0])
+            opened.append((cost, thumb, centre, float(yaw), deep))
     found = []
-    for cost, thumb, centre, yaw in sorted(opened, key=lambda c: c[0])[:100]:
-        for depth in DEPTHS:
-            shut = sum(_place(r, *p)[0] for r, p in zip(reaches, _places(reaches, thumb, centre, yaw, depth)))
-            found.append((cost + shut, thumb, centre, yaw, depth))
+    for _, thumb, centre, yaw, deep in sorted(opened, key=lambda c: c[0])[:150]:
+        places = _places(reaches, thumb, centre, yaw, OPENING / 2, deep)
+        cost = sum(_place(r, *p)[0] for r, p in zip(reaches, places)) + 60 * (deep - OPEN_DEPTHS[0])
+        for more in DEEPER:
+            places = _places(reaches, thumb, centre, yaw, CLOSED, deep + more)
+            found.append(
+                (cost + sum(_place(r, *p)[0] for r, p in zip(reaches, places)), thumb, centre, yaw, deep, more)
+            )
     return found
 
 
@@ -156,7 +182,7 @@ def _spread(ranked: Sequence[Candidate], count: int) -> List[Candidate]:
     chosen: List[Candidate] = []
     for item in ranked:
         if all(
-            item[1] != c[1] or np.linalg.norm(item[2] - c[2]) > 0.012 or abs(item[3] - c[3]) > 0.3 or item[4] != c[4]
+            item[1] != c[1] or np.linalg.norm(item[2] - c[2]) > 0.012 or abs(item[3] - c[3]) > 0.3 or item[4:] != c[4:]
             for c in chosen
         ):
             chosen.append(item)
@@ -166,22 +192,22 @@ def _spread(ranked: Sequence[Candidate], count: int) -> List[Candidate]:
 
 
 def _places(
-    reaches: Sequence[Reach], thumb: int, centre: np.ndarray, yaw: float, depth: float | None
+    reaches: Sequence[Reach], thumb: int, centre: np.ndarray, yaw: float, apart: float, deep: float
 ) -> List[Tuple[np.ndarray, np.ndarray]]:
-    """Where each fingertip shall be, and a point that its pad shall look to; without depth before the grasp."""
+    """Where each fingertip shall be, `apart` m from the centre, and a point that its pad shall look to."""
     along, side = np.array([np.cos(yaw), np.sin(yaw)]), np.array([-np.sin(yaw), np.cos(yaw)])
-    middles = [float((r.tip[:, :2].mean(axis=0) - centre) @ side) for r in reaches]
-    rest = [m for i, m in enumerate(middles) if i != thumb]
-    offset = [m - np.mean(rest) for m in middles]
-    apart = OPENING / 2 if depth is None else 0.006
+    middles = [float((r.middle[:2] - centre) @ side) for r in reaches]
+    rest = np.mean([m for i, m in enumerate(middles) if i != thumb])
     places = []
-    for tip in range(len(reaches)):
-        sign, down = (-1.0, 0.07) if tip == thumb else (1.0, 0.055)
-        sideways = 0.0 if tip == thumb else float(np.clip(offset[tip], -0.03, 0.03) * (1.0 if depth is None else 0.7))
-        place = centre + sign * apart * along + sideways * side
+    for tip, middle in enumerate(middles):
+        sign, lower = (-1.0, 0.0075) if tip == thumb else (1.0, -0.0075)
+        if apart == CLOSED:
+            lower = 0.0
+        sideways = 0.0 if tip == thumb else float(np.clip(middle - rest, -0.03, 0.03))
         goal = centre + sideways * side
-        deep = down if depth is None else depth
-        places.append((np.array([*place, -deep]), np.array([*goal, -deep - (0.02 if depth is None else 0.0)])))
+        place = goal + sign * apart * along
+        looks = deep + (0.0 if apart == CLOSED else 0.03)
+        places.append((np.array([*place, -deep - lower]), np.array([*goal, -looks])))
     return places
 
 
@@ -195,18 +221,18 @@ def _place(reach: Reach, place: np.ndarray, looks_to: np.ndarray) -> Tuple[float
     return float(cost[best]), best
 
 
-def _grip(reaches: Sequence[Reach], thumb: int, centre: np.ndarray, yaw: float, depth: float) -> Grip:
+def _grip(reaches: Sequence[Reach], thumb: int, centre: np.ndarray, yaw: float, deep: float, more: float) -> Grip:
     poses: List[Dict[str, float]] = []
-    for at in (None, depth):
+    for apart, depth in ((OPENING / 2, deep), (CLOSED, deep + more)):
         pose: Dict[str, float] = {}
-        for reach, place in zip(reaches, _places(reaches, thumb, centre, yaw, at)):
+        for reach, place in zip(reaches, _places(reaches, thumb, centre, yaw, apart, depth)):
             values = reach.pose[_place(reach, *place)[1]]
             pose.update({name: round(float(v), 3) for name, v in zip(reach.joints, values)})
         poses.append(pose)
-    return Grip(poses[0], poses[1], (float(centre[0]), float(centre[1])), depth)
+    return Grip(poses[0], poses[1], (float(centre[0]), float(centre[1])), deep + more)
 
 
-def _yaw(hand: HandSpec, model: mujoco.MjModel, pose: Dict[str, float], thumb: int) -> float:
+def _yaw(hand: HandSpec, model: mujoco.MjModel, pose: Mapping[str, float], thumb: int) -> float:
     data = mujoco.MjData(model)
     for name, value in pose.items():
         data.joint(name).qpos[0] = value

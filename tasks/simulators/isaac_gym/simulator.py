@@ -120,7 +120,8 @@ class IsaacGymSimulator(IsaacWorlds):
         self._source = torch.tensor(
             [order.index(name) for name in hand.coupled_joints.values()], dtype=torch.int64, device=self.device
         )
-        """Column of the drive that each coupled joint follows."""
+        """Column of the drive that each coupled joint follows, times `_ratio`."""
+        self._ratio = floats([hand.coupling(name) for name in hand.coupled_joints])
         sites = [model.site(name).id for name in (hand.palm_site, *hand.fingertip_sites)]
         self._site_pos, self._site_quat = floats(model.site_pos[sites]), floats(model.site_quat[sites])
         self._link_com = floats(self.scene.link_com)
@@ -200,7 +201,7 @@ class IsaacGymSimulator(IsaacWorlds):
         targets = targets.clamp(self._target_lower, self._target_upper)
         self._targets[self._drive_rows] = targets
         if self.cfg.coupling == "drive":
-            followed = self.state.joint_pos[:, self._source]
+            followed = self.state.joint_pos[:, self._source] * self._ratio
             self._targets[self._coupled_rows] = followed
         self._submit_resets()
         streams.finish_torch(self.device)
@@ -219,7 +220,7 @@ class IsaacGymSimulator(IsaacWorlds):
             return
         state, joints = self.state, start.joint_pos[ids].float()
         self._nan_resets += state.failed[ids].sum()
-        all_joints = torch.cat([joints, joints[:, self._source]], dim=1)
+        all_joints = torch.cat([joints, joints[:, self._source] * self._ratio], dim=1)
         quat = start.object_quat[ids] / start.object_quat[ids].norm(dim=-1, keepdim=True)
 
         self._dof_set[self._dof_rows[ids], 0] = all_joints

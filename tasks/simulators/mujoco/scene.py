@@ -95,8 +95,9 @@ class Scene:
     """(D,) addresses of the driven joints' coordinates.  `drive_dof` has those of their velocities."""
     drive_dof: np.ndarray
     coupled_qpos: np.ndarray
-    """(C,) addresses of the coupled joints' coordinates.  They follow the drives `coupled_source` (C,)."""
+    """(C,) addresses of the coupled joints, which follow the drives `coupled_source` (C,) times `coupled_ratio` (C,)."""
     coupled_source: np.ndarray
+    coupled_ratio: np.ndarray
     geom_rows: Dict[str, np.ndarray]
     """Name in GEOM_FIELDS -> (V, K, ...) for the V objects of the set."""
     body_rows: Dict[str, np.ndarray]
@@ -214,6 +215,7 @@ def _with_rows(model: mujoco.MjModel, hand: HandSpec, objects: ObjectSet) -> Sce
         drive_dof=np.array([j.dofadr[0] for j in joints]),
         coupled_qpos=np.array([j.qposadr[0] for j in coupled], dtype=int),
         coupled_source=np.array([order.index(source) for source in hand.coupled_joints.values()], dtype=int),
+        coupled_ratio=np.array([hand.coupling(name) for name in hand.coupled_joints], dtype=float),
         geom_rows=_geom_rows(model, objects, slots),
         body_rows={field: np.stack([row[field] for row in body_rows]) for field in BODY_FIELDS},
         dof_invweight0=np.stack([_dof_invweight0(item) for item in objects.objects]),

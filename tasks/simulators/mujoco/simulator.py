@@ -88,7 +88,7 @@ class MujocoSimulator(Simulator):
         joints, scene = start.joint_pos[mask].numpy(), self.scene
         qpos = np.tile(self._first_qpos, (len(ids), 1))
         qpos[:, scene.drive_qpos] = joints
-        qpos[:, scene.coupled_qpos] = joints[:, scene.coupled_source]
+        qpos[:, scene.coupled_qpos] = joints[:, scene.coupled_source] * scene.coupled_ratio
         address = scene.object_qpos
         qpos[:, address : address + 3] = start.object_pos[mask].numpy()
         qpos[:, address + 3 : address + 7] = start.object_quat[mask].numpy()

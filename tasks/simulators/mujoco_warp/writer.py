@@ -25,6 +25,7 @@ def _write_start(
     drive_qpos: wp.array[int],
     coupled_qpos: wp.array[int],
     coupled_source: wp.array[int],
+    coupled_ratio: wp.array[float],
     object_qpos: int,
     object_dof: int,
     object_body: int,
@@ -91,7 +92,7 @@ def _write_start(
         ctrl[world, actuators[lane]] = position
         drive_force[world, lane] = 0.0
     elif dof < 0:
-        qpos[world, coupled_qpos[coupled]] = start_joint_pos[world, coupled_source[coupled]]
+        qpos[world, coupled_qpos[coupled]] = coupled_ratio[coupled] * start_joint_pos[world, coupled_source[coupled]]
     elif tip < 0:
         qvel[world, dof] = 0.0
         qacc_warmstart[world, dof] = 0.0  # with its old guess the solver would never leave NaN
@@ -158,6 +159,7 @@ class WarpStartWriter:
             index(scene.drive_qpos),
             index(scene.coupled_qpos),
             index(scene.coupled_source),
+            rows(scene.coupled_ratio),
             scene.object_qpos,
             scene.object_dof,
             scene.object_body,

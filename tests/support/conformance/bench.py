@@ -146,7 +146,7 @@ def set_joints(model: mujoco.MjModel, data: mujoco.MjData, hand: HandSpec, joint
     for name, value in zip(hand.drives, joint_pos):
         data.qpos[model.joint(name).qposadr] = value
     for name, source in hand.coupled_joints.items():
-        data.qpos[model.joint(name).qposadr] = joint_pos[hand.drives.index(source)]
+        data.qpos[model.joint(name).qposadr] = hand.coupling(name) * joint_pos[hand.drives.index(source)]
 
 
 def bent(hand: HandSpec, n: int, seed: int = 0) -> Tensor:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict
 
+import claw
 import conformance
 import pytest
 import torch
@@ -14,7 +15,7 @@ from conformance import Bench
 from three_fingers import TESTED, THREE_FINGERS, without_coupling
 
 from tasks.grasp.environment import GraspCfg, GraspTask
-from tasks.hands import HandSpec
+from tasks.hands import HandSpec, get_hand
 from tasks.objects import ObjectSet
 from tasks.simulators.contract import SimState, Simulator
 from tasks.simulators.isaac_gym.settings import IsaacGymCfg
@@ -72,6 +73,18 @@ def test_the_contract_holds_for_another_hand(
 def test_a_hand_without_coupled_joints(name: str, isaac: Any, tmp_path: Path) -> None:
     hand = without_coupling(tmp_path)
     conformance.current_after_reset(Bench(maker(name, hand, tmp_path, fine=False), tested=replace(TESTED, spec=hand)))
+
+
+@pytest.mark.parametrize("name", SIMULATORS)
+def test_joints_that_follow_by_a_ratio(name: str, isaac: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's hand, read from a URDF: its last joints follow by 0.8."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "claw.toml").write_text("[palm]\ncentre = [0, 0, -0.05]\ngrip_yaw = 0\n[pregrasp]\n")
+    hand = get_hand(str(claw.written(tmp_path)))
+    tested = replace(TESTED, spec=hand, bent={"left_spread": -0.2, "right_flex": 0.5, "thumb_flex": 0.4})
+    bench = Bench(maker(name, hand, tmp_path, fine=False), tested=tested)
+    conformance.current_after_reset(bench)
+    conformance.drives_follow(bench)
 
 
 @pytest.mark.parametrize("name", SIMULATORS)
