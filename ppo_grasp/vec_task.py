@@ -60,6 +60,10 @@ class VecTask:
         """Advances all environments by one control step; action: (N, num_actions), mostly within [-1, 1]."""
         raise NotImplementedError
 
+    def seed(self, seed: int) -> None:
+        """Makes the next `reset` and the steps after it repeatable.  Seeds torch, from which tasks draw."""
+        torch.manual_seed(seed)
+
     def compile(self) -> None:
         """Compiles the tensor code of `step` with torch.compile.  The engine calls it before the first `reset`, or never."""
 

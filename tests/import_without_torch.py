@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, List
 
 ROOT = Path(__file__).resolve().parents[1]
-ABSENT = ("torch", "tensorboard", "imageio", "coacd", "onnx", "rich")
+ADAPTED = ("gymnasium", "rsl_rl", "tensordict", "rl_games", "skrl", "stable_baselines3")
+ABSENT = ("torch", "tensorboard", "imageio", "coacd", "onnx", "rich", *ADAPTED)
 """Packages that are stood in for where they are not installed."""
 
 

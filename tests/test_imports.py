@@ -23,7 +23,7 @@ MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
     "tasks.commands": ("tasks", "ppo_grasp"),
 }
 """What the modules of each room may import of this program, beside their own room."""
-DOORS = ("tasks", "tasks.compile_kernels", "tasks.hands.__main__", "tasks.objects.__main__")
+DOORS = ("tasks", "tasks.gymnasium_ids", "tasks.compile_kernels", "tasks.hands.__main__", "tasks.objects.__main__")
 """They open a command or a name of another room, and hold nothing."""
 ADAPTERS = "ppo_grasp.adapters"
 ONLY_IN = {"tensorboard": ("metrics",), "rich": ("display",)}

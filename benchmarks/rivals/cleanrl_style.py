@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.utils.tensorboard import SummaryWriter
 
+from ppo_grasp.adapters.stepped import SteppedTask
 from rivals.meter import Meter
 from rivals.settings import Settings
-from rivals.stepped import SteppedTask
 
 
 def layer(fan_in: int, fan_out: int, gain: float = math.sqrt(2.0)) -> nn.Linear:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ppo_grasp import ActorCriticCfg, PPOCfg, Trainer, TrainerCfg
+from ppo_grasp.adapters.stepped import SteppedTask
 from rivals.meter import Meter
 from rivals.settings import Settings
-from rivals.stepped import SteppedTask
 
 NEVER = 10**15
 

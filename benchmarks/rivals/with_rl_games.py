@@ -4,45 +4,19 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Optional
 
-import gymnasium
-import numpy as np
 import torch
 from rl_games.algos_torch.a2c_continuous import A2CAgent
-from rl_games.common import env_configurations, vecenv
-from rl_games.common.ivecenv import IVecEnv
 from rl_games.torch_runner import Runner
 from torch import Tensor
 
+from ppo_grasp.adapters.rl_games import VecEnv, register
+from ppo_grasp.adapters.stepped import SteppedTask
 from rivals.meter import Meter
 from rivals.settings import Settings
-from rivals.stepped import SteppedTask
 
 NAME = "ppo_grasp"
-
-
-class Env(IVecEnv):
-    """The task in rl_games' terms."""
-
-    def __init__(self, env: SteppedTask) -> None:
-        self.env = env
-
-    def reset(self) -> Tensor:
-        """Starts every environment anew."""
-        return self.env.reset()
-
-    def step(self, actions: Tensor) -> Tuple[Tensor, Tensor, Tensor, Dict[str, Tensor]]:
-        """One control step."""
-        out = self.env.step(actions)
-        return out.obs, out.reward, out.terminated | out.truncated, {"time_outs": out.truncated}
-
-    def get_env_info(self) -> Dict[str, Any]:
-        """The shapes of observations and actions."""
-        return {
-            "observation_space": gymnasium.spaces.Box(-np.inf, np.inf, (self.env.num_obs,), np.float32),
-            "action_space": gymnasium.spaces.Box(-1.0, 1.0, (self.env.num_actions,), np.float32),
-        }
 
 
 def timed(meter: Meter) -> type:
@@ -85,8 +59,7 @@ def run(env: SteppedTask, s: Settings, meter: Meter, directory: Path) -> None:
     if trouble is not None:
         compiles = False
         meter.notes.append(f"without its default torch.compile: {trouble}")
-    vecenv.register(NAME, lambda config_name, num_actors, **kwargs: Env(env))
-    env_configurations.register(NAME, {"vecenv_type": NAME, "env_creator": lambda **kwargs: None})
+    register(NAME, VecEnv(env))
     space = {
         "mu_activation": "None",
         "sigma_activation": "None",

@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any, Dict
 
 import torch
-from torch import Tensor
-
-from rivals.meter import Meter
-from rivals.settings import Settings
-from rivals.stepped import SteppedTask
-
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # its logger would fail where there is no git
-
-from rsl_rl.env import VecEnv
 from rsl_rl.runners import OnPolicyRunner
 from tensordict import TensorDict
 
-
-class Env(VecEnv):
-    """The task in rsl_rl's terms."""
-
-    def __init__(self, env: SteppedTask) -> None:
-        self.env = env
-        self.num_envs, self.num_actions, self.device = env.num_envs, env.num_actions, env.device
-        self.max_episode_length = 100
-        self.episode_length_buf = torch.zeros(env.num_envs, dtype=torch.long, device=env.device)
-        self.cfg: Dict[str, Any] = {}
-        self._obs = self._group(env.reset())
-
-    def get_observations(self) -> TensorDict:
-        """The observations of the last step."""
-        return self._obs
-
-    def step(self, actions: Tensor) -> Tuple[TensorDict, Tensor, Tensor, Dict[str, Any]]:
-        """One control step."""
-        out = self.env.step(actions)
-        self._obs = self._group(out.obs)
-        return self._obs, out.reward, out.terminated | out.truncated, {"time_outs": out.truncated}
-
-    def _group(self, obs: Tensor) -> TensorDict:
-        return TensorDict({"policy": obs}, batch_size=[self.num_envs])
+from ppo_grasp.adapters.rsl_rl import VecEnv
+from ppo_grasp.adapters.stepped import SteppedTask
+from rivals.meter import Meter
+from rivals.settings import Settings
 
 
 def run(env: SteppedTask, s: Settings, meter: Meter, directory: Path) -> None:
@@ -70,7 +40,7 @@ def run(env: SteppedTask, s: Settings, meter: Meter, directory: Path) -> None:
             "schedule": "fixed",
         },
     }
-    runner = OnPolicyRunner(Env(env), cfg, str(directory), str(env.device))
+    runner = OnPolicyRunner(VecEnv(env), cfg, str(directory), str(env.device))
     algorithm = runner.alg
     compute_returns, update = algorithm.compute_returns, algorithm.update
 

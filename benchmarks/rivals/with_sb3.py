@@ -1,79 +1,20 @@
-"""stable-baselines3: its VecEnv is of numpy arrays, so every step goes through the host, as it does for its users.
-
-Infos are written for the environments that ended, only: the fast way, which Isaac Lab's wrapper takes as well.
-"""
+"""stable-baselines3: its VecEnv is of numpy arrays, so every step goes through the host, as it does for its users."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any
 
-import gymnasium
-import numpy as np
 import torch
 from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor, nn
 
+from ppo_grasp.adapters.stable_baselines3 import VecEnv
+from ppo_grasp.adapters.stepped import SteppedTask
 from rivals.meter import Meter
 from rivals.settings import Settings
-from rivals.stepped import SteppedTask
-
-
-class Env(VecEnv):
-    """The task in stable-baselines3's terms."""
-
-    def __init__(self, env: SteppedTask) -> None:
-        self.env = env
-        observations = gymnasium.spaces.Box(-np.inf, np.inf, (env.num_obs,), np.float32)
-        super().__init__(env.num_envs, observations, gymnasium.spaces.Box(-1.0, 1.0, (env.num_actions,), np.float32))
-        self._action = torch.zeros(0)
-
-    def reset(self) -> np.ndarray:
-        """Starts every environment anew."""
-        return self.env.reset().cpu().numpy()
-
-    def step_async(self, actions: np.ndarray) -> None:
-        """Takes the action."""
-        self._action = torch.from_numpy(actions).to(self.env.device)
-
-    def step_wait(self) -> Tuple[np.ndarray, np.ndarray, np.ndarray, List[dict]]:
-        """One control step."""
-        out = self.env.step(self._action)
-        obs, reward = out.obs.cpu().numpy(), out.reward.cpu().numpy()
-        terminated, truncated = out.terminated.cpu().numpy(), out.truncated.cpu().numpy()
-        dones = terminated | truncated
-        infos: List[dict] = [{} for _ in range(self.num_envs)]
-        ended = np.flatnonzero(dones)
-        if len(ended):
-            final = out.final_obs[torch.from_numpy(ended).to(self.env.device)].cpu().numpy()
-            for row, index in enumerate(ended):
-                infos[index] = {"terminal_observation": final[row], "TimeLimit.truncated": bool(truncated[index])}
-        return obs, reward, dones, infos
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-    def get_attr(self, attr_name: str, indices: Any = None) -> List[Any]:
-        """Every environment is the same object."""
-        return [getattr(self, attr_name, None)] * self.num_envs
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Not asked for."""
-        raise NotImplementedError
-
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> List[Any]:
-        """Not asked for."""
-        raise NotImplementedError
-
-    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> List[bool]:
-        """By nothing."""
-        return [False] * self.num_envs
-
-    def seed(self, seed: Optional[int] = None) -> Sequence[Optional[int]]:
-        """torch is seeded already."""
-        return [seed] * self.num_envs
 
 
 def timed(meter: Meter, model: PPO) -> None:
@@ -94,7 +35,7 @@ def timed(meter: Meter, model: PPO) -> None:
 
 def run(env: SteppedTask, s: Settings, meter: Meter, directory: Path) -> None:
     """Trains until the meter ends it."""
-    vec = VecNormalize(Env(env), norm_reward=False, gamma=s.gamma)
+    vec = VecNormalize(VecEnv(env), norm_reward=False, gamma=s.gamma)
     model = PPO(
         "MlpPolicy",
         vec,

@@ -6,67 +6,21 @@ import math
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
-import gymnasium
-import numpy as np
 import torch
 from skrl.agents.torch.ppo import PPO, PPO_CFG
-from skrl.envs.wrappers.torch import Wrapper
 from skrl.memories.torch import RandomMemory
 from skrl.models.torch import DeterministicMixin, GaussianMixin, Model
 from skrl.resources.preprocessors.torch import RunningStandardScaler
 from skrl.trainers.torch import SequentialTrainer
 from torch import Tensor, nn
 
+from ppo_grasp.adapters.skrl import VecEnv
+from ppo_grasp.adapters.stepped import SteppedTask
 from rivals.meter import Meter
 from rivals.settings import Settings
-from rivals.stepped import SteppedTask
 
 LOG_EVERY = 10
 """Iterations between writes to TensorBoard.  It collects the values in every step anyway."""
-
-
-class Env(Wrapper):
-    """The task in skrl's terms."""
-
-    def __init__(self, env: SteppedTask) -> None:
-        super().__init__(env)
-        self.env = env
-        self._observations = gymnasium.spaces.Box(-np.inf, np.inf, (env.num_obs,), np.float32)
-        self._actions = gymnasium.spaces.Box(-1.0, 1.0, (env.num_actions,), np.float32)
-
-    @property
-    def observation_space(self) -> gymnasium.Space:
-        """Of one environment."""
-        return self._observations
-
-    @property
-    def action_space(self) -> gymnasium.Space:
-        """Of one environment."""
-        return self._actions
-
-    @property
-    def state_space(self) -> None:
-        """The critic sees the observation."""
-        return None
-
-    def reset(self) -> Tuple[Tensor, Dict[str, Any]]:
-        """Starts every environment anew."""
-        return self.env.reset(), {}
-
-    def step(self, actions: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor, Dict[str, Any]]:
-        """One control step."""
-        out = self.env.step(actions)
-        return out.obs, out.reward[:, None], out.terminated[:, None], out.truncated[:, None], {}
-
-    def state(self) -> None:
-        """The critic sees the observation."""
-        return None
-
-    def render(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing to see."""
-
-    def close(self) -> None:
-        """Nothing to close."""
 
 
 def tower(inputs: int, hidden: Tuple[int, ...], outputs: int) -> nn.Sequential:
@@ -80,13 +34,13 @@ def tower(inputs: int, hidden: Tuple[int, ...], outputs: int) -> nn.Sequential:
 class Policy(GaussianMixin, Model):
     """The actor."""
 
-    def __init__(self, env: Env, s: Settings) -> None:
+    def __init__(self, env: VecEnv, s: Settings) -> None:
         Model.__init__(
-            self, observation_space=env.observation_space, action_space=env.action_space, device=env.env.device
+            self, observation_space=env.observation_space, action_space=env.action_space, device=env.stepped.device
         )
         GaussianMixin.__init__(self, clip_actions=False, clip_log_std=True)
-        self.net = tower(env.env.num_obs, s.hidden, env.env.num_actions)
-        self.log_std = nn.Parameter(torch.full((env.env.num_actions,), math.log(s.init_std)))
+        self.net = tower(env.stepped.num_obs, s.hidden, env.stepped.num_actions)
+        self.log_std = nn.Parameter(torch.full((env.stepped.num_actions,), math.log(s.init_std)))
 
     def compute(self, inputs: Dict[str, Any], role: str) -> Tuple[Tensor, Dict[str, Any]]:
         """Mean, and the logarithm of the standard deviation."""
@@ -96,12 +50,12 @@ class Policy(GaussianMixin, Model):
 class Value(DeterministicMixin, Model):
     """The critic."""
 
-    def __init__(self, env: Env, s: Settings) -> None:
+    def __init__(self, env: VecEnv, s: Settings) -> None:
         Model.__init__(
-            self, observation_space=env.observation_space, action_space=env.action_space, device=env.env.device
+            self, observation_space=env.observation_space, action_space=env.action_space, device=env.stepped.device
         )
         DeterministicMixin.__init__(self, clip_actions=False)
-        self.net = tower(env.env.num_obs, s.hidden, 1)
+        self.net = tower(env.stepped.num_obs, s.hidden, 1)
 
     def compute(self, inputs: Dict[str, Any], role: str) -> Tuple[Tensor, Dict[str, Any]]:
         """The normalised value."""
@@ -123,7 +77,7 @@ def timed(meter: Meter) -> type:
 def run(stepped: SteppedTask, s: Settings, meter: Meter, directory: Path) -> None:
     """Trains until the meter ends it."""
     torch.manual_seed(s.seed)
-    env, device = Env(stepped), stepped.device
+    env, device = VecEnv(stepped, states=False), stepped.device
     cfg = PPO_CFG(
         rollouts=s.num_steps,
         learning_epochs=s.num_epochs,

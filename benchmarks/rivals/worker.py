@@ -15,12 +15,12 @@ from typing import Any, Callable, Dict
 import torch
 from torch import Tensor
 
+from ppo_grasp.adapters.stepped import ActorsView, SteppedTask
 from ppo_grasp.device.graphs import side_stream
 from ppo_grasp.vec_task import VecTask
 from rivals import ENGINES
 from rivals.meter import Finished, Meter
 from rivals.settings import Job, Plan, Settings
-from rivals.stepped import ActorsView, SteppedTask
 from rivals.synthetic import SyntheticTask
 
 

@@ -202,6 +202,11 @@ class GraspTask(VecTask):
 
     # The rest of the contract.
 
+    def seed(self, seed: int) -> None:
+        """See `VecTask.seed`.  In evaluation, the first world gets the first object again."""
+        super().seed(seed)
+        self._turn.zero_()
+
     def compile(self) -> None:
         """See `VecTask.compile`."""
         self._move_targets = torch.compile(self._move_targets, **COMPILE_OPTIONS)  # type: ignore[method-assign]

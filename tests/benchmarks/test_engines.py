@@ -17,9 +17,10 @@ sys.path.insert(0, str(BENCHMARKS))
 
 from rivals.meter import Finished, Meter, tally  # noqa: E402
 from rivals.settings import Job, Plan, Settings  # noqa: E402
-from rivals.stepped import ActorsView, SteppedTask  # noqa: E402
 from rivals.synthetic import SyntheticTask  # noqa: E402
 from rivals.worker import job_from  # noqa: E402
+
+from ppo_grasp.adapters.stepped import ActorsView, SteppedTask  # noqa: E402
 
 SMALL = ("--num-envs", "64", "--hidden", "32", "--minibatch-sizes", "256", "--warm-up", "1", "--iterations", "2")
 NEEDS = {"rl_games": "rl_games", "rsl_rl": "rsl_rl", "skrl": "skrl", "sb3": "stable_baselines3"}
