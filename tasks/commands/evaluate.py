@@ -78,7 +78,7 @@ def measure_and_report(args: EvaluateArgs) -> None:
     options.check_numbers(args, positive=("object_scale",))
     options.check_writable("--json", args.json)
     options.check_writable("--failures", args.failures, suffixes=(".png",))
-    trained = load_trained(checkpoint_path(args.checkpoint), args.hand)
+    trained = load_trained(checkpoint_path(args.checkpoint, hand=args.hand), args.hand)
     policy, settings, sim = trained.policy, trained.settings, registry.choose(args.sim)
     simulation = settings.of_simulator(sim, args.physics)
     torch.manual_seed(args.seed)

@@ -13,10 +13,18 @@ from tasks.evaluation.trained import TrainedPolicy
 from tasks.objects import OBJECT_SETS, ObjectSet, load_objects
 
 
-def checkpoint_path(given: Optional[Path], option: str = "--checkpoint") -> Path:
-    """The checkpoint that was asked for, or the policy that ships.  Raises ValueError if it is not there."""
-    if given is None:
+def checkpoint_path(given: Optional[Path], option: str = "--checkpoint", hand: Optional[str] = None) -> Path:
+    """The checkpoint that was asked for, or the policy that ships, that for `hand` if one is named.
+
+    Raises ValueError if it is not there.
+    """
+    if given is None and hand is None:
         return shipped_policy()
+    if given is None:
+        own = shipped_policy().with_name(f"{hand}_grasp.pt")
+        if Path(str(hand)).name != hand or not own.is_file():
+            raise ValueError(f"no policy ships for the hand {hand}: train one and give its file with --checkpoint")
+        return own
     if given.is_dir():
         raise ValueError(f"{option} {given}: is a directory, give a .pt file such as {given / 'checkpoint_best.pt'}")
     if not given.is_file():

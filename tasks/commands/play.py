@@ -81,7 +81,7 @@ def play(args: PlayArgs) -> None:
     if args.video is None and not window.has_display():
         args.video, why = Path("grasp.mp4"), ", as there is no display to open a window on"
         options.check_writable("--video", args.video)
-    trained = load_trained(checkpoint_path(args.checkpoint), args.hand)
+    trained = load_trained(checkpoint_path(args.checkpoint, hand=args.hand), args.hand)
     policy, settings, hand = trained.policy, trained.settings, trained.hand
     torch.manual_seed(args.seed)
     objects = objects_for(trained, args.objects, args.object_scale, args.skip_bad_objects)

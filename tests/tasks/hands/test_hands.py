@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from typing import Dict
+from typing import Any, Dict
 
 import mujoco
 import numpy as np
@@ -66,7 +66,7 @@ def at(hand: HandSpec, model: mujoco.MjModel, pose: Dict[str, float]) -> mujoco.
     return data
 
 
-def test_hands_by_name():
+def test_hands_by_name() -> None:
     assert list(HANDS) == ["shadow", "allegro", "leap"]
     for name, hand in HANDS.items():
         assert get_hand(name) is hand
@@ -75,7 +75,7 @@ def test_hands_by_name():
         get_hand("claw")
 
 
-def test_names_drives_and_limits(hand, model):
+def test_names_drives_and_limits(hand: HandSpec, model: mujoco.MjModel) -> None:
     assert tuple(model.actuator(i).name for i in range(model.nu)) == hand.drives
     assert [int(i) for i in model.actuator_trnid[:, 0]] == [model.joint(name).id for name in hand.drives]
     assert {model.joint(i).name for i in range(model.njnt)} == {*hand.drives, *hand.coupled_joints}
@@ -95,7 +95,7 @@ def test_names_drives_and_limits(hand, model):
         assert set(pose) <= set(hand.finger_joints)
 
 
-def test_fingertips_are_rounded_ends(hand, model):
+def test_fingertips_are_rounded_ends(hand: HandSpec, model: mujoco.MjModel) -> None:
     count = hand.num_fingertips
     assert len(hand.fingertip_bodies) == len(hand.fingertip_sites) == len(hand.fingertip_radius) == count
     for body, site, radius in zip(hand.fingertip_bodies, hand.fingertip_sites, hand.fingertip_radius):
@@ -112,7 +112,7 @@ def test_fingertips_are_rounded_ends(hand, model):
         assert any(np.allclose(model.site(site).pos, end, atol=1e-6) for end in ends), site
 
 
-def test_masses_and_inertias(model):
+def test_masses_and_inertias(model: mujoco.MjModel) -> None:
     assert 0.7 < model.body_subtreemass[1] < 1.5
     assert np.all(model.body_gravcomp[1:] == 1)
     for i in range(1, model.nbody):
@@ -123,8 +123,8 @@ def test_masses_and_inertias(model):
         assert 0.004 < radii[0] <= radii[2] < 0.06
 
 
-def test_elements_that_importers_can_read(hand):
-    elements = ElementTree.parse(hand.mjcf).getroot()
+def test_elements_that_importers_can_read(hand: HandSpec) -> None:
+    elements: Any = ElementTree.parse(hand.mjcf).getroot()
     assert len(elements.find("worldbody")) == 1
     forbidden = {"general", "equality", "include", "mesh", "keyframe", "freejoint", "spatial", "sensor", "exclude"}
     assert not forbidden & {element.tag for element in elements.iter()}
@@ -142,7 +142,7 @@ def test_elements_that_importers_can_read(hand):
         assert joint.get("range") or group.find("joint").get("range")
 
 
-def test_contacts_with_the_world_but_not_with_itself(hand, model):
+def test_contacts_with_the_world_but_not_with_itself(hand: HandSpec, model: mujoco.MjModel) -> None:
     collides = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
     assert 15 <= collides.sum() <= 32
     assert np.all(model.geom_contype[collides] == 1)
@@ -151,7 +151,7 @@ def test_contacts_with_the_world_but_not_with_itself(hand, model):
     assert at(hand, model, {name: 1.0 for name in hand.finger_joints}).ncon == 0
 
 
-def test_palm_frame(hand, model):
+def test_palm_frame(hand: HandSpec, model: mujoco.MjModel) -> None:
     flat = at(hand, model, {"base_z": 0.0})
     assert np.allclose(flat.site(hand.palm_site).xpos, 0)
     assert np.allclose(flat.body(hand.palm_body).xpos, 0)
@@ -163,7 +163,7 @@ def test_palm_frame(hand, model):
     assert np.allclose(moved.site(hand.palm_site).xmat.reshape(3, 3), [[0, -1, 0], [1, 0, 0], [0, 0, 1]], atol=1e-9)
 
 
-def test_is_a_right_hand_whose_fingers_bend_to_the_front(hand, model):
+def test_is_a_right_hand_whose_fingers_bend_to_the_front(hand: HandSpec, model: mujoco.MjModel) -> None:
     """Palm down, fingers pointing away: a right hand's thumb is on the left, which is +y."""
     thumb = hand.fingertips.index("thumb")
     flat = at(hand, model, dict(hand.open_pose))
@@ -180,7 +180,7 @@ def test_is_a_right_hand_whose_fingers_bend_to_the_front(hand, model):
 
 
 @pytest.mark.parametrize("integrator", INTEGRATORS)
-def test_drives_follow_a_step(hand, integrator):
+def test_drives_follow_a_step(hand: HandSpec, integrator: str) -> None:
     model = compiled(hand, integrator)
     timestep = model.opt.timestep
     for i, name in enumerate(hand.drives):
@@ -189,11 +189,11 @@ def test_drives_follow_a_step(hand, integrator):
         start = float(joint.qpos[0])
         step = 0.1 if i < 3 else min(1.0, model.joint(name).range[1] - start)
         data.actuator(name).ctrl[0] = start + step
-        path = []
+        followed = []
         for _ in range(round(0.6 / timestep)):
             mujoco.mj_step(model, data)
-            path.append((joint.qpos[0] - start) / step)
-        path = np.array(path)
+            followed.append((joint.qpos[0] - start) / step)
+        path = np.array(followed)
         rise = (np.argmax(path > 0.9) + 1) * timestep
         assert 0.03 < rise < 0.18, name
         assert path.max() < 1.05, name
@@ -201,7 +201,7 @@ def test_drives_follow_a_step(hand, integrator):
 
 
 @pytest.mark.parametrize("integrator", INTEGRATORS)
-def test_random_targets_stay_stable(hand, integrator):
+def test_random_targets_stay_stable(hand: HandSpec, integrator: str) -> None:
     model = compiled(hand, integrator)
     data = mujoco.MjData(model)
     rng = np.random.default_rng(0)
@@ -215,7 +215,7 @@ def test_random_targets_stay_stable(hand, integrator):
 
 @pytest.mark.parametrize("friction", (0.5, 0.8, 1.2))
 @pytest.mark.parametrize("name", sorted(CLOSED))
-def test_scripted_grasp_lifts_and_holds(name, friction):
+def test_scripted_grasp_lifts_and_holds(name: str, friction: float) -> None:
     """A sphere, a cube and a cylinder of 0.2 kg are lifted by 15 cm and held for two seconds."""
     hand = HANDS[name]
     grip = Grip(hand.pregrasp_pose, CLOSED[name], hand.palm_centre[:2], 0.06)

@@ -38,7 +38,7 @@ def claw(tmp_path: Path) -> Path:
     return written(tmp_path)
 
 
-def test_a_urdf_becomes_a_hand(claw: Path):
+def test_a_urdf_becomes_a_hand(claw: Path) -> None:
     hand = get_hand(str(claw))
     assert hand.num_drives == 12
     assert hand.fingertips == ("thumb_distal", "left_distal", "right_distal")
@@ -54,7 +54,7 @@ def test_a_urdf_becomes_a_hand(claw: Path):
     assert set(model.geom_conaffinity) == {2}
 
 
-def test_places_are_those_of_the_file(claw: Path):
+def test_places_are_those_of_the_file(claw: Path) -> None:
     """The palm looks to where the fingers point; a finger's tip is where the URDF's joints put it."""
     hand = get_hand(str(claw))
     model = mujoco.MjModel.from_xml_path(str(hand.mjcf))
@@ -76,7 +76,7 @@ def test_places_are_those_of_the_file(claw: Path):
 
 
 @pytest.mark.parametrize("integrator", ("coarse", "fine"))
-def test_made_drives_settle(claw: Path, integrator: str):
+def test_made_drives_settle(claw: Path, integrator: str) -> None:
     hand = get_hand(str(claw))
     model = mujoco.MjModel.from_xml_path(str(hand.mjcf))
     kind = getattr(mujoco.mjtIntegrator, "mjINT_DISCRETE", None)
@@ -97,14 +97,14 @@ def test_made_drives_settle(claw: Path, integrator: str):
         assert abs(path[-1] - 1) < 0.03, name
 
 
-def test_the_grip_is_found_and_lifts(tmp_path: Path):
+def test_the_grip_is_found_and_lifts(tmp_path: Path) -> None:
     loaded = load(written(tmp_path))
     assert loaded.searched
     assert len(loaded.lifted) >= 2
     assert set(loaded.spec.pregrasp_pose) <= set(loaded.spec.finger_joints)
 
 
-def test_mjcf_with_meshes_tendons_and_an_arm(tmp_path: Path):
+def test_mjcf_with_meshes_tendons_and_an_arm(tmp_path: Path) -> None:
     """The arm's joint is left out, the tendon is kept, meshes become convex parts, and actuators give the drives."""
     corners = "0.01 -0.01 0  -0.01 -0.01 0  0 0.01 0  0 0 0.05"
     finger = """
@@ -153,7 +153,7 @@ SPOILT: Dict[str, Tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize("name", sorted(SPOILT))
-def test_bad_files_end_in_one_line(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_bad_files_end_in_one_line(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old, new, says = SPOILT[name]
     assert old in urdf()
     path = written(tmp_path, urdf().replace(old, new))
@@ -165,7 +165,7 @@ def test_bad_files_end_in_one_line(name: str, tmp_path: Path, capsys: pytest.Cap
         get_hand(str(path))
 
 
-def test_a_gripper_with_one_drive_and_a_chain(tmp_path: Path):
+def test_a_gripper_with_one_drive_and_a_chain(tmp_path: Path) -> None:
     gripper = """<mujoco><worldbody><body name="hand"><geom size="0.03"/>
       <body name="l" pos="0 0.02 0.05"><joint name="left" type="slide" axis="0 1 0" range="0 0.04"/><geom size="0.01"/></body>
       <body name="r" pos="0 -0.02 0.05"><joint name="right" type="slide" axis="0 -1 0" range="0 0.04"/><geom size="0.01"/></body>
@@ -193,13 +193,13 @@ def test_a_gripper_with_one_drive_and_a_chain(tmp_path: Path):
         ("palm = ", "cannot be read"),
     ],
 )
-def test_bad_tomls_end_in_one_line(text: str, says: str, tmp_path: Path):
+def test_bad_tomls_end_in_one_line(text: str, says: str, tmp_path: Path) -> None:
     (tmp_path / "hand.toml").write_text(text)
     with pytest.raises(HandError, match=says):
         load(written(tmp_path))
 
 
-def test_the_command_describes_checks_and_draws(claw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_command_describes_checks_and_draws(claw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(claw), "--picture", str(tmp_path / "claw.png")]) == 0
     said = capsys.readouterr().out
     for word in ("drives (6", "fingertips (3)", "palm: base", "left_curl = 0.8 x left_flex", "each drive settles"):
@@ -207,7 +207,7 @@ def test_the_command_describes_checks_and_draws(claw: Path, tmp_path: Path, caps
     assert (tmp_path / "claw.png").stat().st_size > 5000
 
 
-def test_a_policy_knows_its_hand():
+def test_a_policy_knows_its_hand() -> None:
     """Allegro and LEAP have the same sizes."""
     allegro, leap = get_hand("allegro"), get_hand("leap")
     kept = {"config": {"task": {"hand": "allegro", "hand_names": identity(allegro)}}}
