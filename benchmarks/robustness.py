@@ -31,6 +31,7 @@ from tasks.grasp.observations import ACTOR, Layout
 from tasks.hands import SHADOW_HAND
 from tasks.objects import ObjectSet, load_objects
 from tasks.simulators.mujoco.scene import PhysicsCfg
+from tasks.simulators.registry import choose
 
 Policy = Callable[[Tensor], Tensor]
 
@@ -105,7 +106,7 @@ def heavier(objects: ObjectSet, factor: float) -> ObjectSet:
 
 def main(args: Args) -> None:
     """Prints a table."""
-    policy, meta = load_policy(args.checkpoint, "cuda" if torch.cuda.is_available() and args.sim != "mujoco" else "cpu")
+    policy, meta = load_policy(args.checkpoint, "cuda" if choose(args.sim).on_gpu else "cpu")
     settings = trained_with(meta, args.checkpoint, policy.cfg.num_obs, policy.cfg.num_actions)
     as_seen = GraspCfg(hidden_inputs=settings.grasp.hidden_inputs)
     objects = load_objects(args.objects)

@@ -210,6 +210,8 @@ def test_reward_and_starts_go_with_the_simulator_and_the_preset() -> None:
     assert found("--sim", "mujoco") == ("level", 0.8)
     assert found("--sim", "mujoco_warp") == ("default", 0.5)
     assert found("--sim", "mujoco", "--preset", "recipe") == ("recipe", 0.5)
+    assert defaults(["--sim", "isaac_gym", "--preset", "recipe"]).isaac_gym.position_iterations == 8
+    assert defaults(["--sim", "isaac_gym"]).isaac_gym.position_iterations == 32
 
 
 def test_fine_physics() -> None:

@@ -82,7 +82,7 @@ class _TrainArgs:
     """A policy to start from instead of random networks, such as checkpoints/shadow_grasp.pt.  The networks get its sizes.  It
     is not used where --resume finds a run."""
     preset: Literal["default", "recipe"] = "default"
-    """recipe: the published reward, curriculum and PPO settings, instead of those that train best."""
+    """recipe: the published reward, curriculum, PPO and PhysX settings, instead of those that train best."""
     eval_envs: int = 512
     """Episodes of one running evaluation."""
     trainer: Annotated[TrainerArgs, Flat] = field(default_factory=TrainerArgs)
@@ -118,6 +118,8 @@ def defaults(words: Sequence[str]) -> TrainArgs:
     if asked.preset == "recipe":
         args.task = replace(args.task, reward="recipe", curriculum="recipe")
         args.trainer.ppo = PPOCfg.recipe()
+        for name, settings in registry.recipe_settings().items():
+            setattr(args, name, settings)
     known = asked.sim in (registry.AUTO, *registry.names())  # of another, the parser of the options says so
     if known and registry.choose(asked.sim).few_hands:
         _for_few_hands(args, asked.preset)
