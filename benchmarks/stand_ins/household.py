@@ -1,6 +1,6 @@
 """Writes meshes of household things, in metres: half like scans, half like unprepared drawings.
 
-    python benchmarks/household.py DIR && python evaluate_policy.py --objects DIR
+    python benchmarks/stand_ins/household.py DIR && python evaluate_policy.py --objects DIR
 
 They stand in for real scans and drawings, which are not in this repository.  A scan is one closed dense mesh, slightly rounded
 and noisy.  A drawing is like those that stores of 3-D models hold: y is up, sheets are open, groups are by material or missing,
@@ -9,6 +9,7 @@ some faces are double or inside out, and there are small loose parts and hidden 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, List, Tuple
@@ -16,6 +17,9 @@ from typing import Annotated, List, Tuple
 import numpy as np
 import trimesh
 import tyro
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from stand_ins.shapes import solid
 from stand_ins.things import Thing, things
 
