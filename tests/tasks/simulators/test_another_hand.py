@@ -75,16 +75,17 @@ def test_a_hand_without_coupled_joints(name: str, isaac: Any, tmp_path: Path) ->
     conformance.current_after_reset(Bench(maker(name, hand, tmp_path, fine=False), tested=replace(TESTED, spec=hand)))
 
 
+@pytest.mark.parametrize("check", (conformance.current_after_reset, conformance.drives_follow))
 @pytest.mark.parametrize("name", SIMULATORS)
-def test_joints_that_follow_by_a_ratio(name: str, isaac: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_joints_that_follow_by_a_ratio(
+    name: str, check: Callable[[Bench], None], isaac: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A user's hand, read from a URDF: its last joints follow by 0.8."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "claw.toml").write_text("[palm]\ncentre = [0, 0, -0.05]\ngrip_yaw = 0\n[pregrasp]\n")
     hand = get_hand(str(claw.written(tmp_path)))
     tested = replace(TESTED, spec=hand, bent={"left_spread": -0.2, "right_flex": 0.5, "thumb_flex": 0.4})
-    bench = Bench(maker(name, hand, tmp_path, fine=False), tested=tested)
-    conformance.current_after_reset(bench)
-    conformance.drives_follow(bench)
+    check(Bench(maker(name, hand, tmp_path, fine=False), tested=tested))
 
 
 @pytest.mark.parametrize("name", SIMULATORS)
