@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
 
-from ppo_grasp.actor_critic import ActorCritic, ActorCriticCfg
-from ppo_grasp.checkpoint import BEST, LAST, CheckpointError, load_checkpoint, save_checkpoint, versions
+from ppo_grasp.actor_critic import ActorCritic
+from ppo_grasp.checkpoint import BEST, LAST, save_checkpoint, versions
 from ppo_grasp.device.graphs import CapturedFunction, side_stream
 from ppo_grasp.device.precision import tf32
 from ppo_grasp.device.ranges import mark_ranges, named_range, time_physics
-from ppo_grasp.device.timing import Stopwatch, milliseconds, now
+from ppo_grasp.device.timing import Stopwatch, milliseconds, now, time_third_call
 from ppo_grasp.display import Describe
 from ppo_grasp.distributed import (
     ALONE,
@@ -30,42 +30,14 @@ from ppo_grasp.distributed import (
     resume_random_state,
 )
 from ppo_grasp.metrics import CHARTS, COUNTERS, LOSSES, MetricsLogger, process_age
-from ppo_grasp.ppo import PPO, PPOCfg
+from ppo_grasp.ppo import PPO
 from ppo_grasp.rollout import RolloutBuffer
+from ppo_grasp.run.config import TrainerCfg
+from ppo_grasp.run.state import check_sizes, restore, training_state
 from ppo_grasp.vec_task import VecTask
 
 Evaluate = Callable[[ActorCritic], Dict[str, float]]
 Logger = Union[MetricsLogger, Silent]
-
-
-@dataclass
-class TrainerCfg:
-    """How long to train, what to write when, and how to run it."""
-
-    total_timesteps: int = 50_000_000
-    """Environment steps in all, over all environments of all processes.  Those before a resume count."""
-    max_minutes: Optional[float] = None
-    """Minutes from the start of the process after which training ends, even if steps are left."""
-    eval_interval: int = 4_000_000
-    """Environment steps between two evaluations."""
-    checkpoint_interval: int = 5_000_000
-    """Environment steps between two writes of checkpoint_last.pt, which is also written at the end and on Ctrl-C."""
-    seed: int = 0
-    """Seed of all random numbers."""
-    graphs: bool = True
-    """Whether to replay rollout and update as CUDA graphs, if the device and the task can."""
-    compile: bool = False
-    """Whether to compile the task's tensor code and the losses with torch.compile.  The start takes longer, then kernels are fewer."""
-    amp: bool = True
-    """Whether the learner's networks compute in bfloat16, if the GPU has it."""
-    rank_timeout: float = 60.0
-    """Seconds without an answer from another process of torchrun after which it counts as dead.  Training then saves and ends."""
-    profile: bool = False
-    """Whether to mark what training is doing for Nsight Systems, with NVTX ranges."""
-    ppo: PPOCfg = field(default_factory=PPOCfg)
-    """The algorithm."""
-    network: ActorCriticCfg = field(default_factory=ActorCriticCfg)
-    """The networks."""
 
 
 class _Issued(NamedTuple):
@@ -151,15 +123,15 @@ class Trainer:
         self.env_steps = 0
         self.best_by = best_by
         self.best: Tuple[float, ...] = (-math.inf,)
-        self._earlier_wall_s = 0.0
+        self.earlier_wall_s = 0.0
         self._began = 0.0
-        self._resumed_rng: Optional[List[Dict[str, Any]]] = None
+        self.resumed_rng: Optional[List[Dict[str, Any]]] = None
         self._running: Optional[_Issued] = None
         self._physics = Stopwatch(self.device)
         self._physics_ms = math.nan
         self._policy_ms = math.nan
         self._last_end: Any = None
-        self._task_metrics: Dict[str, float] = {"success_rate": 0.0} if "success_rate" in task.metric_names else {}
+        self.task_metrics: Dict[str, float] = {"success_rate": 0.0} if "success_rate" in task.metric_names else {}
         self._extra_row: Dict[str, float] = {}
 
     @property
@@ -170,7 +142,7 @@ class Trainer:
     @property
     def wall_s(self) -> float:
         """Seconds of training from the start of the process, plus those of the parts of the run before."""
-        return self._earlier_wall_s + process_age()
+        return self.earlier_wall_s + process_age()
 
     def run(self) -> Dict[str, float]:
         """Trains to the end, or to Ctrl-C; returns counters and the best score."""
@@ -208,53 +180,18 @@ class Trainer:
             self._write(path, states)
 
     def _write(self, path: Union[str, Path], random_states: List[Dict[str, Any]]) -> None:
-        state = {
-            "iteration": self.iteration,
-            "env_steps": self.env_steps,
-            "wall_s": self.wall_s,
-            "best_score": self.best_score,
-            "best": self.best,
-            "ppo": self.ppo.state_dict(),
-            "task": self.task.state_dict(),
-            "rng": random_states[0],
-            "rng_of_ranks": random_states,
-            "task_metrics": self._task_metrics,
-            "config": self.config,
-        }
-        save_checkpoint(path, self.policy, state)
+        save_checkpoint(path, self.policy, training_state(self, random_states))
 
     def begin_with(self, policy: ActorCritic) -> None:
         """Makes `run` start with the weights and normalisers of a trained policy.  Raises CheckpointError if sizes differ."""
-        for name in ("num_obs", "num_critic_obs", "num_actions", "actor_hidden", "critic_hidden"):
-            here, there = getattr(self.cfg.network, name), getattr(policy.cfg, name)
-            if here != there:
-                raise CheckpointError(f"the policy to begin with has {name} {there}, here it is {here}")
+        check_sizes(self.cfg.network, asdict(policy.cfg), "the policy to begin with")
         self.policy.load_state_dict(policy.state_dict())
         if self.cfg.ppo.desired_kl is not None:  # the first steps of a new Adam would undo what it has learnt
             self.ppo.learning_rate.fill_(self.cfg.ppo.min_learning_rate)
 
     def load(self, path: Union[str, Path]) -> None:
         """Makes `run` go on from a checkpoint, with new episodes in all environments.  Raises CheckpointError."""
-        payload = load_checkpoint(path)
-        network = payload["network"]
-        for name in ("num_obs", "num_critic_obs", "num_actions", "actor_hidden", "critic_hidden"):
-            here, there = getattr(self.cfg.network, name), network.get(name)
-            if here != there:
-                raise CheckpointError(f"{path} was trained with {name} {there}, here it is {here}")
-        state = payload["state"]
-        try:
-            self.policy.load_state_dict(payload["model"])
-            self.ppo.load_state_dict(state["ppo"])
-            self.task.load_state_dict(state["task"])
-            self.iteration = state["iteration"]
-            self.env_steps = state["env_steps"]
-            known = len(self.best_by) == 1 or "best" in state  # else a score of before, by another measure
-            self.best = tuple(state.get("best", (state["best_score"],))) if known else (-math.inf,)
-            self._earlier_wall_s = state["wall_s"]
-            self._resumed_rng = state.get("rng_of_ranks", [state["rng"]])
-            self._task_metrics = state["task_metrics"]
-        except (KeyError, RuntimeError) as error:
-            raise CheckpointError(f"{path} does not fit: {' '.join(str(error).split())[:200]}") from error
+        restore(self, path)
 
     def _loop(self, log: Logger) -> None:
         cfg = self.cfg
@@ -291,8 +228,8 @@ class Trainer:
             log.stage("first rollout ...")
             self._collect()
             self.ppo.warm_up(self.buffer)
-        elif self._resumed_rng is not None:
-            states, self._resumed_rng = self._resumed_rng, None
+        elif self.resumed_rng is not None:
+            states, self.resumed_rng = self.resumed_rng, None
             resume_random_state(self.ranks, states, self.cfg.seed + self.iteration, self.device)
         if self.task.metric_names:
             self.task.metric_sums.zero_()
@@ -352,7 +289,7 @@ class Trainer:
         sums = values[len(PPO.stat_names) :]
         for name, total, count in zip(self.task.metric_names, sums[0::2], sums[1::2]):
             if count > 0:
-                self._task_metrics[name] = total / count
+                self.task_metrics[name] = total / count
 
         environment_ms = milliseconds(issued.begin, issued.middle) - self._policy_ms
         row = {
@@ -366,7 +303,7 @@ class Trainer:
             "policy_ms": self._policy_ms,
             "update_ms": milliseconds(issued.middle, issued.end),
             **stats,
-            **self._task_metrics,
+            **self.task_metrics,
             **self._extra_row,
         }
         self._extra_row = {}
@@ -401,13 +338,7 @@ class Trainer:
                     self.policy.act(self.buffer.obs[t])
 
         with torch.random.fork_rng(devices=[]):  # a measurement must not change what training draws
-            alone = CapturedFunction(policy, self._collect.enabled, name="the policy")
-            for _ in range(2):
-                alone()
-            begin = now(self.device)
-            alone()
-            end = now(self.device)
-        return milliseconds(begin, end)
+            return time_third_call(CapturedFunction(policy, self._collect.enabled, name="the policy"), self.device)
 
     def _finished(self) -> bool:
         if self.ranks.stopping():

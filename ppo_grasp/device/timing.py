@@ -6,7 +6,7 @@ import inspect
 import math
 import time
 from contextlib import contextmanager
-from typing import Any, Iterator, List, Tuple
+from typing import Any, Callable, Iterator, List, Tuple
 
 import torch
 
@@ -32,6 +32,15 @@ def milliseconds(begin: Any, end: Any) -> float:
         return 1e3 * (end - begin)
     end.synchronize()
     return begin.elapsed_time(end)
+
+
+def time_third_call(function: Callable[[], object], device: torch.device) -> float:
+    """Milliseconds of the third call of a function: the first makes what is made lazily, the second may be a capture."""
+    for _ in range(2):
+        function()
+    begin = now(device)
+    function()
+    return milliseconds(begin, now(device))
 
 
 class Stopwatch:

@@ -1,0 +1,1 @@
+"""A training run: its settings, and what its checkpoints hold."""

@@ -1,0 +1,39 @@
+"""The settings of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Optional
+
+from ppo_grasp.actor_critic import ActorCriticCfg
+from ppo_grasp.ppo import PPOCfg
+
+
+@dataclass
+class TrainerCfg:
+    """How long to train, what to write when, and how to run it."""
+
+    total_timesteps: int = 50_000_000
+    """Environment steps in all, over all environments of all processes.  Those before a resume count."""
+    max_minutes: Optional[float] = None
+    """Minutes from the start of the process after which training ends, even if steps are left."""
+    eval_interval: int = 4_000_000
+    """Environment steps between two evaluations."""
+    checkpoint_interval: int = 5_000_000
+    """Environment steps between two writes of checkpoint_last.pt, which is also written at the end and on Ctrl-C."""
+    seed: int = 0
+    """Seed of all random numbers."""
+    graphs: bool = True
+    """Whether to replay rollout and update as CUDA graphs, if the device and the task can."""
+    compile: bool = False
+    """Whether to compile the task's tensor code and the losses with torch.compile.  The start takes longer, then kernels are fewer."""
+    amp: bool = True
+    """Whether the learner's networks compute in bfloat16, if the GPU has it."""
+    rank_timeout: float = 60.0
+    """Seconds without an answer from another process of torchrun after which it counts as dead.  Training then saves and ends."""
+    profile: bool = False
+    """Whether to mark what training is doing for Nsight Systems, with NVTX ranges."""
+    ppo: PPOCfg = field(default_factory=PPOCfg)
+    """The algorithm."""
+    network: ActorCriticCfg = field(default_factory=ActorCriticCfg)
+    """The networks."""
