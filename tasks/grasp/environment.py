@@ -14,8 +14,7 @@ from ppo_grasp.vec_task import Step, VecTask
 from tasks.grasp.actions import DriveTargets
 from tasks.grasp.config import GraspCfg
 from tasks.grasp.curriculum import ObjectCurriculum
-from tasks.grasp.episodes import Episodes
-from tasks.grasp.metrics import TaskMetrics
+from tasks.grasp.episodes import Episodes, TaskMetrics
 from tasks.grasp.observations import ACTOR, Layout, View, observation_sizes, observe
 from tasks.grasp.rewards import Outcome, Reward, resolve
 from tasks.grasp.situation import Situation, SituationReader

@@ -1,6 +1,6 @@
 """Draws success over steps and over wall clock, from the `metrics.jsonl` files of training runs.
 
-python benchmarks/plot_curves.py runs/a/metrics.jsonl runs/b/metrics.jsonl --out curves.png
+python benchmarks/plots/plot_curves.py runs/a/metrics.jsonl runs/b/metrics.jsonl --out curves.png
 """
 
 from __future__ import annotations
