@@ -13,7 +13,7 @@ import conformance
 import numpy as np
 import pytest
 import torch
-from isaac_stage import DOUBLE
+from isaac_support.stage import DOUBLE
 
 from tasks.hands import get_hand
 from tasks.objects import ObjectSet

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from isaac_stage import DOUBLE
+from isaac_support.stage import DOUBLE
 
 ROOT = DOUBLE.parents[1]
 

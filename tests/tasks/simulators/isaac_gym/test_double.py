@@ -1,4 +1,4 @@
-"""The double of Isaac Gym is strict: it refuses each of the wrong callers of `isaac_wrong_callers`.
+"""The double of Isaac Gym is strict: it refuses each of the wrong callers of `isaac_support.wrong_callers`.
 
 Rules that show as wrong numbers instead are in test_double_numbers.py.
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from isaac_stage import DOUBLE, Stage
-from isaac_wrong_callers import WRONG
+from isaac_support.stage import DOUBLE, Stage
+from isaac_support.wrong_callers import WRONG
 
 
 @pytest.fixture

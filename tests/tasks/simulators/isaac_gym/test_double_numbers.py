@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from isaac_stage import Stage
+from isaac_support.stage import Stage
 
 
 @pytest.fixture

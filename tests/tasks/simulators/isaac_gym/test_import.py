@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Dict
 
 import pytest
-from isaac_stage import DOUBLE
+from isaac_support.stage import DOUBLE
 
 from tasks.simulators.errors import SimulatorError
 from tasks.simulators.isaac_gym.preload import explain

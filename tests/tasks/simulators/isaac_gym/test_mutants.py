@@ -10,7 +10,7 @@ from typing import Any, Dict, List
 import conformance
 import pytest
 from conformance import Bench
-from isaac_backend import launch
+from isaac_support.backend import launch
 
 from tasks.hands import get_hand
 from tasks.objects import ObjectSet
@@ -52,7 +52,7 @@ SIMULATOR = [
     ("put(state.fingertip_wrench, torch.cat([force,", "put(state.fingertip_wrench, torch.cat([-force,", conformance.fingertip_presses_the_table),
     ("self._contact[self._link_rows[:, 1:]]", "self._contact[self._link_rows[:, :5]]", conformance.fingertip_presses_the_table),
     ("torch.minimum(torch.maximum(drive, -self._effort), self._effort)", "drive", conformance.drive_force_is_bounded),
-    ("joints[:, self._source]], dim=1)", "0 * joints[:, self._source]], dim=1)", conformance.current_after_reset),
+    ("joints[:, self._source] * self._ratio], dim=1)", "0 * joints[:, self._source]], dim=1)", conformance.current_after_reset),
     ("for _ in range(self.simulations):", "for _ in range(1):", conformance.free_fall),
     ("ids = mask.nonzero()[:, 0]", "ids = torch.arange(self.num_envs)", conformance.reset_leaves_others_alone),
 ]  # fmt: skip

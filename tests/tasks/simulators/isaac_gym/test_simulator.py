@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conformance import Bench, start
-from isaac_backend import launch, make
+from isaac_support.backend import launch, make
 
 from tasks.grasp.environment import GraspTask
 from tasks.hands import get_hand

@@ -11,8 +11,8 @@ from typing import Any, List
 
 import conformance
 import pytest
-from isaac_backend import make
-from isaac_stage import DOUBLE
+from isaac_support.backend import make
+from isaac_support.stage import DOUBLE
 
 from tasks.objects import ObjectSet
 from tasks.simulators.errors import SimulatorError

@@ -10,7 +10,7 @@ import conformance
 import pytest
 import torch
 from conformance import start
-from isaac_backend import make
+from isaac_support.backend import make
 
 from tasks.objects import ObjectSet
 from tasks.simulators.isaac_gym import streams

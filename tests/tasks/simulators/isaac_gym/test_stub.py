@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Dict
 
 import pytest
-from isaac_stage import DOUBLE
+from isaac_support.stage import DOUBLE
 
 FACTS: Dict[str, Any] = json.loads((DOUBLE / "stub_facts.json").read_text())
 

@@ -7,7 +7,8 @@ from typing import Any, Callable, List
 import numpy as np
 import pytest
 import torch
-from isaac_stage import ARM, Stage
+
+from isaac_support.stage import ARM, Stage
 
 WRONG: List[Any] = []
 

@@ -7,7 +7,7 @@ from typing import Any, Dict, List
 
 import torch
 
-DOUBLE = Path(__file__).resolve().parents[1] / "isaac_double"
+DOUBLE = Path(__file__).resolve().parents[2] / "isaac_double"
 ARM = """<mujoco model="arm"><compiler angle="radian"/><worldbody><body name="base">
 <inertial mass="1" pos="0 0 0" diaginertia="0.01 0.01 0.01"/>
 <body name="upper" pos="0 0 1"><inertial mass="1" pos="0 0.1 0" diaginertia="0.01 0.01 0.01"/>

@@ -1,0 +1,1 @@
+"""What the tests of Isaac Gym's backend and of its double share."""
