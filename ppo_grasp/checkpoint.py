@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from ppo_grasp.actor_critic import ActorCritic, ActorCriticCfg
+from ppo_grasp.run.contents import ContentError, check_bytes, check_model, check_network, check_state, digest
 
 PathLike = Union[str, "os.PathLike[str]"]
 
 FORMAT = "ppo_grasp"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""1 has no checksum over the content."""
 LAST = "checkpoint_last.pt"
 BEST = "checkpoint_best.pt"
 _ROOT = Path(__file__).resolve().parents[1]
@@ -39,8 +41,12 @@ def save_checkpoint(path: PathLike, policy: ActorCritic, state: Dict[str, Any]) 
 def load_checkpoint(path: PathLike) -> Dict[str, Any]:
     """Reads what `save_checkpoint` wrote, to the CPU: `network`, `model` and `state`.  Raises CheckpointError."""
     payload = _read(path)
-    if payload["kind"] != "checkpoint":
+    if payload.get("kind") != "checkpoint":
         raise CheckpointError(f"{path} holds a policy alone, without the state that training needs to go on")
+    try:
+        check_state(payload.get("state"))
+    except ContentError as error:
+        raise CheckpointError(f"{path} cannot be used: {error}") from error
     return payload
 
 
@@ -125,6 +131,7 @@ def _write(path: PathLike, payload: Dict[str, Any]) -> None:
     """Writes to another name first: a crash leaves the old file or the new one, never half of one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    payload = {**payload, "digest": digest(payload)}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -138,17 +145,29 @@ def _write(path: PathLike, payload: Dict[str, Any]) -> None:
 
 
 def _read(path: PathLike) -> Dict[str, Any]:
+    """What a file holds, once its checksums, names, types, ranges and numbers are found to be right.  Raises CheckpointError."""
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}: give a file such as runs/NAME/{BEST}")
     try:
+        check_bytes(path)
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what a foreign file raises depends on its bytes
         raise CheckpointError(f"{path} is not a checkpoint of this program, or is damaged") from error
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of this program")
-    if payload.get("format_version") != FORMAT_VERSION:
-        raise CheckpointError(f"{path} has format {payload.get('format_version')}, this version reads {FORMAT_VERSION}")
+    version = payload.get("format_version")
+    if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+        raise CheckpointError(f"{path} has format {version}, this version reads 1 to {FORMAT_VERSION}")
+    try:
+        if version > 1 and payload.pop("digest", None) != digest(payload):
+            raise ContentError("its content differs from its checksum")
+        check_network(payload.get("network"))
+        check_model(payload.get("model"))
+        if payload.get("kind") == "policy" and not isinstance(payload.get("meta"), dict):
+            raise ContentError("its meta is no table")
+    except ContentError as error:
+        raise CheckpointError(f"{path} cannot be used: {error}") from error
     return payload
 
 

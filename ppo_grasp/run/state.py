@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Union
 
 from ppo_grasp.actor_critic import ActorCriticCfg
 from ppo_grasp.checkpoint import CheckpointError, load_checkpoint
+from ppo_grasp.run.contents import check_like, check_rates
 
 if TYPE_CHECKING:
     from ppo_grasp.trainer import Trainer
@@ -38,6 +39,9 @@ def restore(trainer: Trainer, path: Union[str, Path]) -> None:
     check_sizes(trainer.cfg.network, payload["network"], str(path))
     state = payload["state"]
     try:
+        check_like(payload["model"], trainer.policy.state_dict(), "model")
+        check_like(state["ppo"], trainer.ppo.state_dict(), "ppo", any_shape=("discounted_return",))
+        check_rates(state["ppo"])
         trainer.policy.load_state_dict(payload["model"])
         trainer.ppo.load_state_dict(state["ppo"])
         trainer.task.load_state_dict(state["task"])
@@ -48,7 +52,7 @@ def restore(trainer: Trainer, path: Union[str, Path]) -> None:
         trainer.earlier_wall_s = state["wall_s"]
         trainer.resumed_rng = state.get("rng_of_ranks", [state["rng"]])
         trainer.task_metrics = state["task_metrics"]
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
         raise CheckpointError(f"{path} does not fit: {' '.join(str(error).split())[:200]}") from error
 
 
