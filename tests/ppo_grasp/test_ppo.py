@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ppo_grasp.actor_critic import ActorCritic, ActorCriticCfg
-from ppo_grasp.device.surrogate import bound_loss, means_of_neighbours
 from ppo_grasp.ppo import PPO, Batch, PPOCfg, adapt_learning_rate, clipping
 from ppo_grasp.rollout import RolloutBuffer
 
@@ -100,37 +99,6 @@ def smoothness(means: Tensor, dones: Tensor) -> Tensor:
         target = sum(near) / len(near) if near else fixed[t, n]
         losses.append((means[t, n] - target).square().sum())
     return torch.stack(losses).mean()
-
-
-def test_neighbours_do_not_reach_across_episodes() -> None:
-    means = torch.arange(5.0)[:, None, None].expand(5, 3, 1).square()  # 0, 1, 4, 9, 16
-    dones = torch.tensor([[0, 0, 0, 0, 0], [0, 1, 0, 0, 1], [1, 1, 1, 1, 1]]).T > 0
-    right = [[1, 2, 5, 10, 9], [1, 0, 9, 10, 9], [0, 1, 4, 9, 16]]
-    assert means_of_neighbours(means, dones).squeeze(-1).T.tolist() == right
-    broken = means.clone()
-    broken[2, 0] = torch.nan
-    found = means_of_neighbours(broken, dones).squeeze(-1).T
-    assert found[0, [0, 1, 3, 4]].tolist() == [1, 0, 16, 9] and torch.isnan(found[0, 2])
-    assert found[1:].tolist() == right[1:]
-
-
-def test_the_smoothness_losses_gradient_is_half_of_that_of_all_pairs() -> None:
-    """Where every step has two neighbours: but for the ends."""
-    torch.manual_seed(0)
-    means = torch.randn(6, 2, 3, dtype=torch.float64, requires_grad=True)
-    (pairs,) = torch.autograd.grad((means[1:] - means[:-1]).square().sum(), means)
-    dones = torch.zeros(6, 2, dtype=torch.bool)
-    (mine,) = torch.autograd.grad((means - means_of_neighbours(means.detach(), dones)).square().sum(), means)
-    torch.testing.assert_close(mine[1:-1], pairs[1:-1] / 2)
-
-
-def test_bound_loss_pulls_back_only_what_is_beyond() -> None:
-    torch.manual_seed(0)
-    unbounded = (3 * torch.randn(50, 4)).double().requires_grad_()
-    (gradient,) = torch.autograd.grad(bound_loss(unbounded, 1.5), unbounded)
-    right = 2 * np.sign(unbounded.detach().numpy()) * np.maximum(np.abs(unbounded.detach().numpy()) - 1.5, 0) / 50
-    np.testing.assert_allclose(gradient.numpy(), right, atol=1e-12)
-    assert torch.autograd.gradcheck(lambda x: bound_loss(x, 1.5), unbounded)
 
 
 def test_a_whole_update_equals_one_written_with_plain_torch() -> None:
