@@ -15,7 +15,7 @@ check:
 	$(PYTHON) -m mypy
 
 test:
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 # On PyPI torch for Python 3.8 is the CUDA build: 0.8 GB without the NVIDIA libraries that come with it.
 test-py38: $(VENV38)/installed
