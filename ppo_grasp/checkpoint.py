@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import platform
 import subprocess
@@ -15,13 +17,18 @@ import torch
 from torch import Tensor
 
 from ppo_grasp.actor_critic import ActorCritic, ActorCriticCfg
+from ppo_grasp.run.contents import ContentError, check_bytes, check_model, check_network, check_state, digest
+from ppo_grasp.run.health import TrainingError, first_non_finite
 
 PathLike = Union[str, "os.PathLike[str]"]
 
 FORMAT = "ppo_grasp"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""1: without the running episodes and the state of evaluations."""
 LAST = "checkpoint_last.pt"
 BEST = "checkpoint_best.pt"
+DUMP = "stopped.pt"
+"""What a training that went wrong leaves for a debugger."""
 _ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = (_ROOT / "tasks" / "checkpoints", _ROOT / "checkpoints")
 """Where the policies that ship are: in what a wheel installs, and in a source tree."""
@@ -32,8 +39,18 @@ class CheckpointError(ValueError):
 
 
 def save_checkpoint(path: PathLike, policy: ActorCritic, state: Dict[str, Any]) -> None:
-    """Writes policy and training state.  state: tensors, numbers, strings, None, and dicts, lists and tuples of them."""
+    """Writes policy and training state.  state: tensors, numbers, strings, None, and dicts, lists and tuples of them.
+
+    Raises TrainingError, and writes nothing, if the network or the optimiser is not finite."""
+    bad = first_non_finite({"model": policy.state_dict(), "ppo": state.get("ppo", {})})
+    if bad is not None:
+        raise TrainingError(f"{bad} is not finite, so {path} is not written")
     _write(path, {**_header("checkpoint", policy), "state": _plain(state, "state")})
+
+
+def save_dump(path: PathLike, policy: ActorCritic, state: Dict[str, Any]) -> None:
+    """Writes a training that went wrong, as it is.  Nothing but `torch.load` reads that."""
+    _write(path, {**_header("dump", policy), "state": _plain(state, "state")})
 
 
 def load_checkpoint(path: PathLike) -> Dict[str, Any]:
@@ -41,6 +58,10 @@ def load_checkpoint(path: PathLike) -> Dict[str, Any]:
     payload = _read(path)
     if payload["kind"] != "checkpoint":
         raise CheckpointError(f"{path} holds a policy alone, without the state that training needs to go on")
+    try:
+        check_state(payload.get("state"))
+    except ContentError as error:
+        raise CheckpointError(f"{path} cannot be used: {error}") from error
     return payload
 
 
@@ -122,33 +143,60 @@ def _header(kind: str, policy: ActorCritic) -> Dict[str, Any]:
 
 
 def _write(path: PathLike, payload: Dict[str, Any]) -> None:
-    """Writes to another name first: a crash leaves the old file or the new one, never half of one."""
+    """Writes to another name first: a crash leaves the old file or the new one, never half of one.
+
+    Raises OSError with the file's name, for example if the disk is full.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    payload = {**payload, "digest": digest(payload)}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = io.BytesIO()  # of what torch says of a full disk, little can be understood
+        torch.save(payload, content)
         with open(temporary, "wb") as file:
-            torch.save(payload, file)
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
-        if temporary.exists():
+        with contextlib.suppress(OSError):
             temporary.unlink()
 
 
 def _read(path: PathLike) -> Dict[str, Any]:
+    """What a file holds, once its checksums, names, types, ranges and numbers are found to be right."""
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}: give a file such as runs/NAME/{BEST}")
     try:
+        check_bytes(path)
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what a foreign file raises depends on its bytes
         raise CheckpointError(f"{path} is not a checkpoint of this program, or is damaged") from error
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of this program")
-    if payload.get("format_version") != FORMAT_VERSION:
-        raise CheckpointError(f"{path} has format {payload.get('format_version')}, this version reads {FORMAT_VERSION}")
+    version = payload.get("format_version")
+    if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+        raise CheckpointError(f"{path} has format {version}, this version reads 1 to {FORMAT_VERSION}")
+    if payload.get("kind") == "dump":
+        raise CheckpointError(f"{path} holds a training that went wrong: go on from {LAST} beside it")
+    try:
+        if version > 1 and payload.pop("digest", None) != digest(payload):
+            raise ContentError("its content differs from its checksum")
+        check_network(payload.get("network"))
+        check_model(payload.get("model"))
+        if payload.get("kind") == "checkpoint":
+            if version == 1 and isinstance(payload.get("state"), dict):
+                payload["state"].update(episodes=None, seen=None, evaluation=None, unlogged=None)
+        elif not isinstance(payload.get("meta"), dict):
+            raise ContentError("its meta is no table")
+    except ContentError as error:
+        raise CheckpointError(f"{path} cannot be used: {error}") from error
     return payload
 
 

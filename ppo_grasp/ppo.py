@@ -123,9 +123,11 @@ class PPO:
     stat_names: Tuple[str, ...] = (
         *("policy_loss", "entropy", "kl", "clip_fraction", "value_loss", "grad_norm"),
         *("nonfinite_steps", "kl_stopped_steps", "explained_variance", "learning_rate", "action_std", "reward"),
+        "finite_weights",
     )
     """Names of what `update` returns.  Losses, `clip_fraction` and `grad_norm` are means over minibatches.  `kl` is the mean of
-    the last epoch.  `*_steps` count skipped gradient steps.  `reward` is the mean per step before any normalisation."""
+    the last epoch.  `*_steps` count skipped gradient steps.  `reward` is the mean per step before any normalisation.
+    `finite_weights` is 1, or 0 if a parameter is not finite."""
 
     def __init__(
         self, policy: ActorCritic, cfg: PPOCfg, num_envs: int, compile_losses: bool = False, amp: bool = False
@@ -192,7 +194,11 @@ class PPO:
         losses = torch.nanmean(per_step.masked_fill(~finite.unsqueeze(-1), math.nan), dim=0)
         losses[2].copy_(kl)
         skipped = torch.stack([(~finite).sum(), (finite & (step_kl > self._max_kl)).sum()]).float()
-        after = torch.stack([explained, self.learning_rate, self.policy.std.detach().mean(), rollout.rewards.mean()])
+        finite_weights = torch.isfinite(
+            self.optimizer.params.all.detach().sum()
+        ).float()  # one pass: a NaN or inf stays
+        std = self.policy.std.detach().mean()
+        after = torch.stack([explained, self.learning_rate, std, rollout.rewards.mean(), finite_weights])
         return torch.cat([losses, skipped, after])
 
     def warm_up(self, rollout: RolloutBuffer) -> None:
@@ -329,7 +335,7 @@ class PPO:
             dones = rollout.terminated | rollout.truncated
             sums = discounted_sums(rollout.rewards, dones, self.discounted_return, self.cfg.gamma)
             self.reward_normalizer.update(sums[:-1].unsqueeze(-1))
-            self.discounted_return.copy_(sums[-1])
+            self.discounted_return.copy_(torch.nan_to_num(sums[-1], 0.0, 0.0, 0.0))  # a NaN would never leave: NaN x 0
 
     def _value(self, critic_obs: Tensor) -> Tensor:
         """The normalised value, (...), of raw critic observations (..., num_critic_obs)."""

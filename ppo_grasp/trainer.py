@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import warnings
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ppo_grasp.actor_critic import ActorCritic, ActorCriticCfg
-from ppo_grasp.checkpoint import BEST, LAST, CheckpointError, load_checkpoint, save_checkpoint, versions
+from ppo_grasp.checkpoint import BEST, LAST, CheckpointError, save_checkpoint, versions
 from ppo_grasp.device.graphs import CapturedFunction, side_stream
 from ppo_grasp.device.precision import tf32
 from ppo_grasp.device.ranges import mark_ranges, named_range, time_physics
@@ -22,6 +23,11 @@ from ppo_grasp.display import Describe
 from ppo_grasp.metrics import CHARTS, COUNTERS, LOSSES, MetricsLogger, process_age
 from ppo_grasp.ppo import PPO, PPOCfg
 from ppo_grasp.rollout import RolloutBuffer
+from ppo_grasp.run.files import directory_lock, excused, replace_file
+from ppo_grasp.run.health import Health
+from ppo_grasp.run.random_state import OwnRandomState
+from ppo_grasp.run.signals import Signals, name_of
+from ppo_grasp.run.training_state import SIZES, load_training_state, rescue, resume_episodes, score_in, training_state
 from ppo_grasp.vec_task import VecTask
 
 Evaluate = Callable[[ActorCritic], Dict[str, float]]
@@ -88,8 +94,10 @@ class Trainer:
         extra_config: Optional[Dict[str, Any]] = None,
         describe: Optional[Describe] = None,
         best_by: Tuple[str, ...] = ("success_rate",),
+        eval_task: Optional[VecTask] = None,
     ) -> None:
         """evaluate: returns metrics of a policy.
+        eval_task: what `evaluate` plays; checkpoints keep its `state_dict`, and evaluations report its `diagnostics`.
         extra_config: plain values about the task, for config.json and the checkpoints.
         describe: puts a row of metrics into a sentence for the terminal; empty if there is nothing to say.
         best_by: names of the metrics that decide which checkpoint is the best.  Where the first are equal, the next decides."""
@@ -115,6 +123,9 @@ class Trainer:
             task.compile()
         self.run_dir = Path(run_dir)
         self.evaluate = evaluate
+        self.eval_task = eval_task
+        self.eval_random = OwnRandomState(cfg.seed + 1, self.device)
+        self.evaluation_state: Optional[Dict[str, Any]] = None
         self.describe = describe
         self.config = {"trainer": asdict(cfg), "task": extra_config or {}}
 
@@ -131,14 +142,20 @@ class Trainer:
         self.best: Tuple[float, ...] = (-math.inf,)
         self._earlier_wall_s = 0.0
         self._began = 0.0
-        self._resumed_rng: Optional[Dict[str, Any]] = None
+        self.between_iterations = True
+        """Whether task and buffer are at the end of an iteration, from where a resume is exact."""
+        self._resumed: Optional[Dict[str, Any]] = None
         self._running: Optional[_Issued] = None
         self._physics = Stopwatch(self.device)
         self._physics_ms = math.nan
         self._policy_ms = math.nan
         self._last_end: Any = None
-        self._task_metrics: Dict[str, float] = {"success_rate": 0.0} if "success_rate" in task.metric_names else {}
-        self._extra_row: Dict[str, float] = {}
+        self.task_metrics: Dict[str, float] = {"success_rate": 0.0} if "success_rate" in task.metric_names else {}
+        minibatches = max(1, round(cfg.ppo.num_steps * task.num_envs / cfg.ppo.minibatch_size))
+        self._health = Health(cfg.ppo.num_epochs * minibatches)
+        self.unlogged: Optional[Dict[str, float]] = None
+        """The row of an iteration that waits for its evaluation."""
+        self._saved = False
 
     @property
     def best_score(self) -> float:
@@ -151,21 +168,35 @@ class Trainer:
         return self._earlier_wall_s + process_age()
 
     def run(self) -> Dict[str, float]:
-        """Trains to the end, or to Ctrl-C; returns counters and the best score."""
+        """Trains to the end, or until a signal asks to stop; returns counters, the best score and the signal, 0 for none.
+
+        Raises DirectoryInUseError if another process trains in the run directory, and TrainingError if training is pointless.
+        """
+        with directory_lock(self.run_dir):
+            return self._run()
+
+    def _run(self) -> Dict[str, float]:
         self._save_config()
+        self.best = score_in(self.run_dir / BEST, self.best_by)
         max_seconds = None if self.cfg.max_minutes is None else 60.0 * self.cfg.max_minutes
         log = MetricsLogger(
             self.run_dir, self.cfg.total_timesteps, max_seconds, self.iteration, self.env_steps, self.describe
         )
         message = "training failed"
         try:
-            with side_stream(self.device):
+            with side_stream(self.device), Signals() as signals:
                 try:
-                    self._loop(log)
-                    message = "done"
-                except KeyboardInterrupt:
+                    with contextlib.suppress(KeyboardInterrupt):
+                        self._loop(log, signals)
+                        message = "done"
+                    self._report_running(log)
+                except BaseException as error:
+                    message = rescue(self, error)
+                    raise
+                if signals.received is not None:
+                    message = f"interrupted by {name_of(signals.received)}"
+                elif message != "done":
                     message = "interrupted"
-                self._report_running(log)
                 self.save(self.run_dir / LAST)
             message += f": {self.env_steps} steps in {self.wall_s:.0f} s, checkpoint in {self.run_dir / LAST}"
         finally:
@@ -176,28 +207,16 @@ class Trainer:
             "wall_s": self.wall_s,
             "best_score": self.best_score,
             "interrupted": float(message.startswith("interrupted")),
+            "signal": float(signals.received or 0),
         }
 
     def save(self, path: Union[str, Path]) -> None:
         """Writes everything that training needs to go on."""
-        on_cuda = self.device.type == "cuda"
-        state = {
-            "iteration": self.iteration,
-            "env_steps": self.env_steps,
-            "wall_s": self.wall_s,
-            "best_score": self.best_score,
-            "best": self.best,
-            "ppo": self.ppo.state_dict(),
-            "task": self.task.state_dict(),
-            "rng": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(self.device) if on_cuda else None},
-            "task_metrics": self._task_metrics,
-            "config": self.config,
-        }
-        save_checkpoint(path, self.policy, state)
+        save_checkpoint(path, self.policy, training_state(self))
 
     def begin_with(self, policy: ActorCritic) -> None:
         """Makes `run` start with the weights and normalisers of a trained policy.  Raises CheckpointError if sizes differ."""
-        for name in ("num_obs", "num_critic_obs", "num_actions", "actor_hidden", "critic_hidden"):
+        for name in SIZES:
             here, there = getattr(self.cfg.network, name), getattr(policy.cfg, name)
             if here != there:
                 raise CheckpointError(f"the policy to begin with has {name} {there}, here it is {here}")
@@ -206,68 +225,74 @@ class Trainer:
             self.ppo.learning_rate.fill_(self.cfg.ppo.min_learning_rate)
 
     def load(self, path: Union[str, Path]) -> None:
-        """Makes `run` go on from a checkpoint, with new episodes in all environments.  Raises CheckpointError."""
-        payload = load_checkpoint(path)
-        network = payload["network"]
-        for name in ("num_obs", "num_critic_obs", "num_actions", "actor_hidden", "critic_hidden"):
-            here, there = getattr(self.cfg.network, name), network.get(name)
-            if here != there:
-                raise CheckpointError(f"{path} was trained with {name} {there}, here it is {here}")
-        state = payload["state"]
-        try:
-            self.policy.load_state_dict(payload["model"])
-            self.ppo.load_state_dict(state["ppo"])
-            self.task.load_state_dict(state["task"])
-            self.iteration = state["iteration"]
-            self.env_steps = state["env_steps"]
-            known = len(self.best_by) == 1 or "best" in state  # else a score of before, by another measure
-            self.best = tuple(state.get("best", (state["best_score"],))) if known else (-math.inf,)
-            self._earlier_wall_s = state["wall_s"]
-            self._resumed_rng = state["rng"]
-            self._task_metrics = state["task_metrics"]
-        except (KeyError, RuntimeError) as error:
-            raise CheckpointError(f"{path} does not fit: {' '.join(str(error).split())[:200]}") from error
+        """Makes `run` go on from a checkpoint, in the middle of its episodes if they fit.  Raises CheckpointError."""
+        self._resumed = load_training_state(self, path)
+        self._earlier_wall_s = self._resumed["wall_s"]
 
-    def _loop(self, log: MetricsLogger) -> None:
-        cfg = self.cfg
+    def _loop(self, log: MetricsLogger, signals: Signals) -> None:
         self._start(log)
         self._began = process_age()
-        next_eval = self.env_steps + cfg.eval_interval
-        next_checkpoint = self.env_steps + cfg.checkpoint_interval
         finished = self._finished()
-        while not finished:
+        if self.unlogged is not None:  # the run before was stopped in its evaluation
+            self._conclude(log, signals, evaluate=self.evaluate is not None, save=False)
+        while not finished and signals.received is None:
             issued = self._iterate(log)
             self._report_running(log)
             self._running = issued
             finished = self._finished()
-            if self.env_steps >= next_checkpoint and not finished:
-                next_checkpoint = self.env_steps + cfg.checkpoint_interval
-                self.save(self.run_dir / LAST)
-                self._extra_row.update({f"diagnostics_{k}": v for k, v in self.task.diagnostics().items()})
-            if self.evaluate is not None and (self.env_steps >= next_eval or finished):
-                next_eval = self.env_steps + cfg.eval_interval
-                self._evaluate()
-                if not self._collect.will_capture:
-                    self._time_parts()
-                self._report_running(log)
-                self._last_end = None  # the time of an evaluation does not count as training
+            evaluate = self.evaluate is not None and (finished or self._passed(self.cfg.eval_interval))
+            save = self._passed(self.cfg.checkpoint_interval) or not self._saved or signals.save_wanted
+            if evaluate or save or finished:
+                self.unlogged, self._running = self._report(issued), None
+                self._conclude(log, signals, evaluate, save and not finished)
             if math.isnan(self._policy_ms) and not self._collect.will_capture:
                 self._time_parts()
 
+    def _conclude(self, log: MetricsLogger, signals: Signals, evaluate: bool, save: bool) -> None:
+        """Evaluates, logs the row that waits for it, and saves.
+
+        The best is saved before the last, so that nobody who goes on from the last finds a worse best than it knows.
+        """
+        assert self.unlogged is not None
+        row, best = dict(self.unlogged), False
+        if evaluate:
+            signals.may_raise = self.device.type != "cuda"  # there an evaluation takes a second
+            try:
+                found, best = self._evaluate()
+            finally:
+                signals.may_raise = False
+            row.update(found)
+        row.update({f"diagnostics_{k}": v for k, v in self.task.diagnostics().items()})
+        if evaluate and not self._collect.will_capture:
+            self._time_parts()
+        log.log(row)
+        self.unlogged = None
+        self._last_end = None  # the time of evaluations and checkpoints does not count as training
+        for name in (BEST,) * best + (LAST,) * save:
+            with excused(f"training goes on, and saves again after {self.cfg.checkpoint_interval} steps"):
+                self.save(self.run_dir / name)
+        self._saved = self._saved or save
+        if signals.save_wanted:
+            signals.save_wanted = False
+            print(f"saved as asked: {self.run_dir / LAST} at {self.env_steps} steps", flush=True)
+
+    def _passed(self, interval: int) -> bool:
+        """Whether the last iteration reached or passed a multiple of so many steps.  A resume passes the same multiples."""
+        before = self.env_steps - self.cfg.ppo.num_steps * self.task.num_envs
+        return self.env_steps // interval > before // interval
+
     def _start(self, log: MetricsLogger) -> None:
-        """Resets the task.  If the normalisers are new, a rollout gives them statistics and is then thrown away."""
+        """Resets the task, or goes on with its episodes.  If the normalisers are new, a rollout gives them statistics and is then
+        thrown away."""
         log.stage("resetting the task ...")
-        obs, critic_obs = self.task.reset()
-        self.buffer.restart(obs, critic_obs)
+        self.buffer.restart(*self.task.reset())
         if self.policy.obs_normalizer.count == 0:
             log.stage("first rollout ...")
             self._collect()
             self.ppo.warm_up(self.buffer)
-        elif self._resumed_rng is not None:
-            rng, self._resumed_rng = self._resumed_rng, None
-            torch.set_rng_state(rng["cpu"])
-            if rng["cuda"] is not None and self.device.type == "cuda":
-                torch.cuda.set_rng_state(rng["cuda"], self.device)
+        elif self._resumed is not None:
+            resume_episodes(self, self._resumed)
+        self._resumed = None
         if self.task.metric_names:
             self.task.metric_sums.zero_()
 
@@ -277,6 +302,7 @@ class Trainer:
             if function.will_capture:
                 log.stage(f"capturing {function.name} as a CUDA graph ...")
         begin = now(self.device)
+        self.between_iterations = False
         with named_range("rollout"):
             self._collect()
         middle = now(self.device)
@@ -294,6 +320,7 @@ class Trainer:
         since, self._last_end = self._last_end or begin, end
         self.iteration += 1
         self.env_steps += self.cfg.ppo.num_steps * self.task.num_envs
+        self.between_iterations = True
         if self.device.type != "cuda":
             self._physics_ms = self._physics.milliseconds()
         return _Issued(self.iteration, self.env_steps, host, since, begin, middle, end, self._physics_ms)
@@ -325,9 +352,9 @@ class Trainer:
         values: List[float] = issued.values.tolist()
         stats = dict(zip(PPO.stat_names, values))
         sums = values[len(PPO.stat_names) :]
-        for name, total, count in zip(self.task.metric_names, sums[0::2], sums[1::2]):
-            if count > 0:
-                self._task_metrics[name] = total / count
+        counted = zip(self.task.metric_names, sums[0::2], sums[1::2])
+        fresh = {name: total / count for name, total, count in counted if count > 0}
+        self.task_metrics.update(fresh)
 
         steps = self.cfg.ppo.num_steps * self.task.num_envs
         environment_ms = milliseconds(issued.begin, issued.middle) - self._policy_ms
@@ -342,21 +369,27 @@ class Trainer:
             "policy_ms": self._policy_ms,
             "update_ms": milliseconds(issued.middle, issued.end),
             **stats,
-            **self._task_metrics,
-            **self._extra_row,
+            **self.task_metrics,
         }
-        self._extra_row = {}
+        self._health.check(row, fresh)
         return row
 
-    def _evaluate(self) -> None:
+    def _evaluate(self) -> Tuple[Dict[str, float], bool]:
+        """Measures the policy, with random numbers of its own; returns what to log, and whether it is the best so far."""
         assert self.evaluate is not None
-        with torch.no_grad(), named_range("evaluate"):
+        with torch.no_grad(), named_range("evaluate"), self.eval_random():
             result = self.evaluate(self.policy)
-        self._extra_row.update({f"eval_{k}": float(v) for k, v in result.items()})
+        row = {f"eval_{k}": float(v) for k, v in result.items()}
+        of_task = None
+        if self.eval_task is not None:
+            of_task = self.eval_task.state_dict()
+            row.update({f"eval_{k}": v for k, v in self.eval_task.diagnostics().items()})
+        self.evaluation_state = {"rng": self.eval_random.state, "task": of_task}
         score = tuple(float(result[name]) for name in self.best_by)
-        if score >= self.best:  # of two equal ones the later, which is trained longer
+        best = score >= self.best  # of two equal ones the later, which is trained longer
+        if best:
             self.best = score
-            self.save(self.run_dir / BEST)
+        return row, best
 
     def _time_parts(self) -> None:
         """Measures how long the simulation and the policy of a rollout take, once the device has done all its work."""
@@ -375,7 +408,7 @@ class Trainer:
                 for t in range(self.buffer.num_steps):
                     self.policy.act(self.buffer.obs[t])
 
-        with torch.random.fork_rng(devices=[]):  # a measurement must not change what training draws
+        with OwnRandomState(0, self.device)():  # a measurement must not change what training draws
             alone = CapturedFunction(policy, self._collect.enabled, name="the policy")
             for _ in range(2):
                 alone()
@@ -403,8 +436,9 @@ class Trainer:
 
     def _save_config(self) -> None:
         self.run_dir.mkdir(parents=True, exist_ok=True)
-        with open(self.run_dir / "config.json", "w", encoding="utf-8") as file:
-            json.dump({**self.config, "versions": versions()}, file, indent=2, default=str)
+        text = json.dumps({**self.config, "versions": versions()}, indent=2, default=str)
+        with excused("training goes on"):
+            replace_file(self.run_dir / "config.json", [text])
 
 
 def _has_bfloat16(device: torch.device) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from dataclasses import asdict
@@ -14,11 +15,13 @@ import torch
 from ppo_grasp import ActorCritic, CheckpointError, Trainer, find_last, load_policy
 from ppo_grasp.device.policy_runner import PolicyRunner
 from ppo_grasp.metrics import FILE as METRICS
+from ppo_grasp.run.files import directory_lock, new_directory
 from tasks.commands import errors, options
 from tasks.commands.loading import checkpoint_path, load_set
 from tasks.commands.presets import COMMON, TrainArgs, defaults, settings_of
 from tasks.evaluation.measure import STEADINESS, evaluate
 from tasks.grasp import build
+from tasks.grasp.environment import GraspTask
 from tasks.grasp.observations import ACTOR, Layout
 from tasks.grasp.rewards import resolve
 from tasks.hands import get_hand
@@ -45,16 +48,22 @@ def command() -> None:
 
 
 def train(args: TrainArgs) -> None:
-    """Builds the task and trains."""
+    """Builds the task and trains, in a run directory that no other process uses."""
     check(args)
     checkpoint = find_checkpoint(args)
+    if args.run_dir is None:
+        args.run_dir = new_directory(RUNS, time.strftime("%Y-%m-%d_%H-%M-%S"))
+    with directory_lock(args.run_dir):
+        train_in(args.run_dir, args, checkpoint)
+
+
+def train_in(run_dir: Path, args: TrainArgs, checkpoint: Optional[Path]) -> None:
+    """Trains in a directory, from a checkpoint or from the start if that is None."""
     policy = None
     if args.init_policy is not None:
         policy, _ = load_policy(checkpoint_path(args.init_policy, "--init-policy"))
         network = args.trainer.network
         network.actor_hidden, network.critic_hidden = policy.cfg.actor_hidden, policy.cfg.critic_hidden
-    if args.run_dir is None:
-        args.run_dir = RUNS / time.strftime("%Y-%m-%d_%H-%M-%S")
     sim = registry.choose(args.sim)
     if not sim.on_gpu:  # its threads and torch's take turns; they disturb each other if both want every core
         torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
@@ -68,16 +77,22 @@ def train(args: TrainArgs) -> None:
     task = build.make_task(sim.name, objects, args.num_envs, args.task, args.hand, settings, seed=seed)
     print(chosen(args, sim), flush=True)
     config = {**task_config(args, sim), "reward_weights": task.reward_weights()}
-    measure = evaluation(args, sim, eval_objects)
+    eval_task = measure = None
+    if sim.running_evaluation:  # without, a process has room for one simulation
+        eval_task = build.make_task(
+            sim.name, eval_objects, args.eval_envs, args.task, args.hand, settings, evaluation=True
+        )
+        measure = evaluation(args, eval_task)
     trainer = Trainer(
-        task, args.trainer, args.run_dir, measure, config, lambda row: describe(row, sim.few_hands), BEST_BY
+        task, args.trainer, run_dir, measure, config, lambda row: describe(row, sim.few_hands), BEST_BY, eval_task
     )
     if checkpoint is not None:
         trainer.load(checkpoint)
     elif policy is not None:
         trainer.begin_with(policy)
-    if trainer.run()["interrupted"]:
-        raise KeyboardInterrupt
+    result = trainer.run()
+    if result["interrupted"]:
+        raise SystemExit(128 + (int(result["signal"]) or signal.SIGINT))
 
 
 def check(args: TrainArgs) -> None:
@@ -128,15 +143,8 @@ def compile_kernels(args: TrainArgs, sim: registry.SimulatorEntry, objects: Obje
         compile_missing(eval_objects, args.eval_envs, settings, args.hand)
 
 
-def evaluation(
-    args: TrainArgs, sim: registry.SimulatorEntry, objects: ObjectSet
-) -> Optional[Callable[[ActorCritic], Dict[str, float]]]:
-    """Measures a policy in worlds of its own.  None for a simulator that has one simulation in a process."""
-    if not sim.running_evaluation:
-        return None
-    task = build.make_task(
-        sim.name, objects, args.eval_envs, args.task, args.hand, settings_of(args, sim), evaluation=True
-    )
+def evaluation(args: TrainArgs, task: GraspTask) -> Callable[[ActorCritic], Dict[str, float]]:
+    """Measures a policy in worlds of its own, those of `task`."""
     runner: List[PolicyRunner] = []
 
     def measure(policy: ActorCritic) -> Dict[str, float]:
@@ -186,6 +194,7 @@ def task_config(args: TrainArgs, sim: registry.SimulatorEntry) -> Dict[str, Any]
         "object_scale": args.object_scale,
         "hand": args.hand,
         "num_envs": args.num_envs,
+        "threads": torch.get_num_threads(),
         "preset": args.preset,
         "init_policy": args.init_policy and str(args.init_policy),
         "grasp": asdict(args.task),

@@ -11,6 +11,7 @@ from torch import Tensor
 from ppo_grasp.device.graphs import SecondStream
 from ppo_grasp.device.ranges import named_range
 from ppo_grasp.vec_task import Step, VecTask
+from tasks.grasp import running
 from tasks.grasp.actions import DriveTargets
 from tasks.grasp.config import GraspCfg
 from tasks.grasp.curriculum import ObjectCurriculum
@@ -218,10 +219,19 @@ class GraspTask(VecTask):
         return self.simulator.diagnostics()
 
     def state_dict(self) -> Dict[str, Any]:
-        """Curriculum and the steps it counts."""
-        return {"env_steps": self.env_steps, **self.curriculum.state_dict()}
+        """Curriculum, the steps it counts, and in evaluation whose turn it is."""
+        return {"env_steps": self.env_steps, "turn": self._turn, **self.curriculum.state_dict()}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Restores `state_dict`."""
         self.env_steps.copy_(state["env_steps"])
+        self._turn.copy_(state.get("turn", self._turn))  # checkpoints of format 1 have none
         self.curriculum.load_state_dict(state)
+
+    def episodes_state(self) -> Optional[Dict[str, Any]]:
+        """See `VecTask.episodes_state`."""
+        return running.episodes_state(self)
+
+    def load_episodes_state(self, state: Dict[str, Any]) -> None:
+        """See `VecTask.load_episodes_state`."""
+        running.load_episodes_state(self, state)
