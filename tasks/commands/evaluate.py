@@ -98,6 +98,7 @@ def measure_and_report(args: EvaluateArgs) -> None:
     begin = time.perf_counter()
     found = measure(task, policy, args.num_episodes)
     wall_s = time.perf_counter() - begin
+    troubles = task.diagnostics()
     batch = max(count, 1024)
     inference_ms, per_s = inference_speed(
         policy.act_deterministic, policy.cfg.num_obs, batch, torch.device(task.device)
@@ -105,6 +106,7 @@ def measure_and_report(args: EvaluateArgs) -> None:
     rounds = math.ceil(args.num_episodes / count)
     result: Dict[str, Any] = {
         **found.summary(),
+        **troubles,
         "inference_ms": inference_ms,
         "sim": sim.name,
         "physics": args.physics if in_mujoco else None,
@@ -121,6 +123,11 @@ def measure_and_report(args: EvaluateArgs) -> None:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print_report(result, Console())
+    if troubles.get("contact_overflow_worlds"):
+        print(
+            f"warning: contacts did not fit into the simulator's buffers in {troubles['contact_overflow_worlds']:.0f} of "
+            f"{count} worlds, so the figures are not to be trusted; fewer --num-envs do not help, other objects may"
+        )
     if args.failures is not None:
         policy.cpu()
         picture_failures(args.failures, trained, found, objects, args.physics)
