@@ -240,13 +240,13 @@ class Trainer:
             self._report_running(log)
             self._running = issued
             finished = self._finished()
+            if math.isnan(self._policy_ms) and not self._collect.will_capture:
+                self._time_parts()
             evaluate = self.evaluate is not None and (finished or self._passed(self.cfg.eval_interval))
             save = self._passed(self.cfg.checkpoint_interval) or not self._saved or signals.save_wanted
             if evaluate or save or finished:
                 self.unlogged, self._running = self._report(issued), None
                 self._conclude(log, signals, evaluate, save and not finished)
-            if math.isnan(self._policy_ms) and not self._collect.will_capture:
-                self._time_parts()
 
     def _conclude(self, log: MetricsLogger, signals: Signals, evaluate: bool, save: bool) -> None:
         """Evaluates, logs the row that waits for it, and saves.

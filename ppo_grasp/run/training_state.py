@@ -70,6 +70,7 @@ def load_training_state(trainer: Trainer, path: Any) -> Dict[str, Any]:
         trainer.env_steps = state["env_steps"]
         trainer.task_metrics = state["task_metrics"]
         trainer.unlogged = state["unlogged"]
+        trainer.best = _score(state, trainer.best_by)  # until `run` has looked into its directory
         if state["evaluation"] is not None:
             trainer.evaluation_state = state["evaluation"]
             trainer.eval_random.state = state["evaluation"]["rng"]
@@ -95,6 +96,11 @@ def score_in(best: Path, best_by: Tuple[str, ...]) -> Tuple[float, ...]:
     except CheckpointError as error:
         print(f"{best} will be replaced by the next evaluation: {error}", flush=True)
         return (-math.inf,)
+    return _score(state, best_by)
+
+
+def _score(state: Dict[str, Any], best_by: Tuple[str, ...]) -> Tuple[float, ...]:
+    """The score that a checkpoint knows; -inf if it was by another measure."""
     score = tuple(state.get("best", (state["best_score"],)))
     same = tuple(state.get("best_by", best_by)) == best_by and len(score) == len(best_by)
     return score if same else (-math.inf,)
