@@ -36,6 +36,7 @@ COLUMNS: Dict[str, Tuple[str, float, str]] = {
     "action_rate": ("action rate", 1.0, ".3f"),
     "grip_force_n": ("grip, N", 1.0, ".1f"),
     "grip_to_weight": ("to weight", 1.0, ".1f"),
+    "fingertip_force_n": ("fingertips, N", 1.0, ".1f"),
     "drive_torque_nm": ("torque, N m", 1.0, ".2f"),
 }
 """Of the table: what it is called, in what unit, how it is written."""

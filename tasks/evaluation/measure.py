@@ -29,6 +29,7 @@ STEADINESS: Dict[str, Tuple[str, Callable[[Tensor], float]]] = {
     "grip_force_p95_n": ("grip_force", _quantile(0.95)),
     "grip_force_spread_n": ("grip_force", lambda values: float(values.std(unbiased=False))),
     "grip_to_weight": ("grip_to_weight", _quantile(0.5)),
+    "fingertip_force_n": ("fingertip_force", _quantile(0.5)),
     "contact_force_std_n": ("force_std", _mean),
     "action_rate": ("action_rate", _mean),
     "base_action_rate": ("base_action_rate", _mean),

@@ -52,11 +52,10 @@ def print_report(result: Dict[str, Any], console: Console) -> None:
     head.add_row("[bold]average lift", f"{round(100 * result['average_lift_height_m'], 1) + 0.0:.1f} cm")
     grip, most, to_weight = result["grip_force_n"], result["grip_force_p95_n"], result["grip_to_weight"]
     head.add_row(
-        "[bold]fingertips press", f"{grip:.1f} N, {to_weight:.1f} times the weight; one in twenty {most:.0f} N or more"
+        "[bold]the hand presses", f"{grip:.1f} N, {to_weight:.1f} times the weight; one in twenty {most:.0f} N or more"
     )
-    head.add_row(
-        "", f"standard deviation {result['contact_force_std_n']:.2f} N; drives {result['drive_torque_nm']:.2f} N m"
-    )
+    tips, spread, torque = result["fingertip_force_n"], result["contact_force_std_n"], result["drive_torque_nm"]
+    head.add_row("", f"fingertips {tips:.1f} N; standard deviation {spread:.2f} N; drives {torque:.2f} N m")
     speed, signs = 100 * result["object_speed_m_s"], 100 * result["sign_changes"]
     head.add_row("[bold]while held", f"object {speed:.2f} cm/s; base actions change sign in {signs:.0f} % of the steps")
     ms = result["inference_ms"]

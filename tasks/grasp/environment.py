@@ -154,7 +154,7 @@ class GraspTask(VecTask):
         """Tells metrics, curriculum and, in evaluation, the records of the episodes that ended."""
         held, still = truncated & self.episodes.held, truncated & self.episodes.still
         counts = ended & ~self.episodes.counted if self.evaluation else ended
-        self.metrics.add_episodes(counts, self.episodes, held, still, o.now)
+        self.metrics.add_episodes(counts, self.episodes, held, still, o)
         self.curriculum.report(o.now.state.object_id, ended, held)
         if self.evaluation:
             self.episodes.keep_record(ended, held, still, o)

@@ -39,11 +39,13 @@ class EpisodeRecord:
     final_rise: Tensor
     """m"""
     force_std: Tensor
-    """N, standard deviation over the last `hold_time` of the fingertips' summed contact force."""
+    """N, standard deviation of the grip force over the last `hold_time`."""
     grip_to_weight: Tensor
     """`grip_force` as a multiple of the object's weight in that world."""
     grip_force: Tensor
-    """N, the fingertips' summed contact force.  This and what follows are means over the last `hold_time`."""
+    """N, the contact forces of all links of the hand.  This and what follows are means over the last `hold_time`."""
+    fingertip_force: Tensor
+    """N, the contact forces of the links of the fingertips alone."""
     action_rate: Tensor
     """By how much an action changes in a step; at most 2."""
     base_action_rate: Tensor
@@ -181,7 +183,7 @@ class Episodes:
         torch.maximum(self.max_rise, torch.where(failed, self._zero, now.rise), out=self.max_rise)
         self.total_reward.add_(reward)
         if self.evaluation:
-            self.last_steps.add(now.state, o.action, o.previous_action, now.tip_force.sum(-1))
+            self.last_steps.add(now, o.action, o.previous_action)
 
     def keep_record(self, ended: Tensor, held: Tensor, still: Tensor, o: Outcome) -> None:
         """In evaluation: keeps how the first episode of each world went.  ended, held, still: (N,) bool."""
@@ -218,6 +220,8 @@ OF_EPISODES = (
     "success_rate",
 )
 """Means over the episodes that ended.  The first five are the first rows of `Episodes.progress`."""
+OF_HELD = ("grip_force_n", "fingertip_force_n", "grip_to_weight")
+"""Means over those that were held, of their last step."""
 
 
 class TaskMetrics:
@@ -225,24 +229,33 @@ class TaskMetrics:
 
     def __init__(self, kinds: Sequence[str], kind: Tensor, terms: Sequence[str]) -> None:
         """kinds: names of the kinds of objects; kind (V,) int64 on the device, the kind of each object; terms: of the reward."""
-        self.names = (*OF_EPISODES, *(f"success_rate/{name}" for name in kinds), *(f"reward/{name}" for name in terms))
-        self._kind, self._split = kind, [len(OF_EPISODES), len(kinds), len(terms)]
+        self.names = (
+            *(*OF_EPISODES, *OF_HELD),
+            *(f"success_rate/{name}" for name in kinds),
+            *(f"reward/{name}" for name in terms),
+        )
+        self._kind, self._split = kind, [len(OF_EPISODES), len(OF_HELD), len(kinds), len(terms)]
         self.sums = torch.zeros(len(self.names), 2, device=kind.device)
         """(len(names), 2) sum and count."""
         self._zero = torch.zeros((), device=kind.device)
 
-    def add_episodes(self, counts: Tensor, episodes: Episodes, held: Tensor, still: Tensor, now: Situation) -> None:
+    def add_episodes(self, counts: Tensor, episodes: Episodes, held: Tensor, still: Tensor, o: Outcome) -> None:
         """Adds the episodes of the worlds in counts.  counts, held, still: (N,) bool."""
+        now = o.now
+        forces = torch.stack([now.hand_force, now.tip_force.sum(-1), now.hand_force / o.weight])
         flags = torch.stack([now.off_table, now.state.failed, still, held, counts]).float()
-        values = torch.where(counts, torch.cat([episodes.progress[:5], flags]), self._zero)
+        rows = torch.cat([torch.where(held, forces, self._zero), episodes.progress[:5], flags])
+        values = torch.where(counts, rows, self._zero)
         sums = values.sum(-1)
-        of_episodes, of_kinds, _ = self.sums.split(self._split)
-        of_episodes[:, 0] += sums[:-1]
+        of_episodes, of_held, of_kinds, _ = self.sums.split(self._split)
+        of_episodes[:, 0] += sums[len(OF_HELD) : -1]
         of_episodes[:, 1] += sums[-1]
+        of_held[:, 0] += sums[: len(OF_HELD)]
+        of_held[:, 1] += sums[-2]
         of_kinds.index_add_(0, self._kind[now.state.object_id], values[-2:].T)  # held, and 1
 
     def add_rewards(self, parts: Tensor) -> None:
         """Adds a step's weighted terms, (K, N)."""
-        of_terms = self.sums.split(self._split)[2]
+        of_terms = self.sums.split(self._split)[-1]
         of_terms[:, 0] += parts.sum(-1)
         of_terms[:, 1] += parts.shape[1]

@@ -64,6 +64,8 @@ class Situation:
     """(N, F + 1) m, `tip_distance` and `palm_distance` side by side."""
     tip_force: Tensor
     """(N, F) N, magnitude of the contact force on each fingertip."""
+    hand_force: Tensor
+    """(N,) N, of all links of the hand, as `SimState.hand_force`."""
     height: Tensor
     """(N,) m of the object's origin above the ground."""
     rise: Tensor
@@ -120,6 +122,7 @@ class SituationReader:
             palm=palm,
             gaps=self._surface_distances(palm),
             tip_force=state.fingertip_wrench[..., :3].norm(dim=-1),
+            hand_force=state.hand_force,
             height=height,
             rise=height - goal.rest_height,
             goal_distance=goal_distance,

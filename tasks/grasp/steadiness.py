@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tasks.grasp.actions import BASE
-from tasks.simulators.contract import SimState
+from tasks.grasp.situation import Situation
 
 SATURATED = 0.95
 """An action beyond this share of its range counts as saturated."""
@@ -17,6 +17,7 @@ TURNING = slice(3, None)
 
 SERIES: Tuple[str, ...] = (
     "grip_force",
+    "fingertip_force",
     "action_rate",
     "base_action_rate",
     "sign_changes",
@@ -45,19 +46,21 @@ class LastSteps:
         self.values.masked_fill_(mask[:, None, None], 0)
         self.velocities.masked_fill_(mask[:, None, None], 0)
 
-    def add(self, state: SimState, action: Tensor, previous_action: Tensor, grip_force: Tensor) -> None:
-        """A step; action, previous_action (N, A); grip_force (N,) N.  A world that diverged adds zeros."""
+    def add(self, now: Situation, action: Tensor, previous_action: Tensor) -> None:
+        """A step; action, previous_action (N, A).  A world that diverged adds zeros."""
+        state = now.state
         change = (action - previous_action).abs()
         velocity = state.joint_vel[:, TURNING]
         jerk = (velocity - 2 * self.velocities[:, 0] + self.velocities[:, 1]) / self.dt**2
         new = {
-            "grip_force": grip_force,
+            "grip_force": now.hand_force,
+            "fingertip_force": now.tip_force.sum(-1),
             "action_rate": change.mean(-1),
             "base_action_rate": change[:, :BASE].mean(-1),
             "sign_changes": (action * previous_action < 0)[:, :BASE].float().mean(-1),
             "saturated_share": (action.abs() > SATURATED).float().mean(-1),
-            "object_speed": state.object_vel[:, :3].norm(dim=-1),
-            "object_turn": state.object_vel[:, 3:].norm(dim=-1),
+            "object_speed": now.object_speed,
+            "object_turn": now.object_turn,
             "joint_jerk": jerk.square().mean(-1).sqrt(),
             "drive_torque": state.drive_force[:, BASE:].square().mean(-1).sqrt(),
         }

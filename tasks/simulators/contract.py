@@ -51,6 +51,9 @@ class SimState:
     """(N, F, 6), linear then angular."""
     fingertip_wrench: Tensor
     """(N, F, 6), N and N m: force, then torque about the fingertip's origin, of all contacts on the fingertip's body."""
+    hand_force: Tensor
+    """(N,) N, how hard all links of the hand are pressed: the size of the sum of the contact forces on each link, added up
+    over the links.  Forces that cancel on one link do not count, and contacts with the table do."""
     object_pos: Tensor
     """(N, 3) of the origin of the object's frame (`ObjectModel`), not of its centre of mass."""
     object_quat: Tensor
@@ -70,7 +73,7 @@ class SimState:
             "joint_pos": (drives,), "joint_vel": (drives,), "drive_force": (drives,),
             "palm_pos": (3,), "palm_quat": (4,),
             "fingertip_pos": (tips, 3), "fingertip_quat": (tips, 4),
-            "fingertip_vel": (tips, 6), "fingertip_wrench": (tips, 6),
+            "fingertip_vel": (tips, 6), "fingertip_wrench": (tips, 6), "hand_force": (),
             "object_pos": (3,), "object_quat": (4,), "object_vel": (6,), "object_id": (), "failed": (),
         }  # fmt: skip
         dtypes = {"object_id": torch.int64, "failed": torch.bool}

@@ -82,7 +82,7 @@ def everyone() -> Tensor:
 
 
 def state_error(rig: Rig, plain: PlainWorld, world: int) -> Dict[str, float]:
-    """Largest differences from plain MuJoCo: coordinates, speeds, drive forces, fingertip wrenches."""
+    """Largest differences from plain MuJoCo: coordinates, speeds, drive forces, fingertip wrenches, force on the hand."""
     state, model, data = rig.sim.state, plain.model, plain.data
     wrench, _ = plain_mujoco.tip_wrenches(model, data)
     actuators = [model.actuator(name).id for name in HAND.drives]
@@ -96,6 +96,7 @@ def state_error(rig: Rig, plain: PlainWorld, world: int) -> Dict[str, float]:
         "drive_force": worst(state.drive_force[world], data.actuator_force[actuators]),
         "force": worst(state.fingertip_wrench[world, :, :3], wrench[:, :3]),
         "torque": worst(state.fingertip_wrench[world, :, 3:], wrench[:, 3:]),
+        "hand_force": worst(state.hand_force[world], plain_mujoco.hand_force(model, data)),
     }
 
 

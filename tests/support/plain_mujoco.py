@@ -143,6 +143,19 @@ def tip_wrenches(
     return total, count
 
 
+def hand_force(model: mujoco.MjModel, data: mujoco.MjData, hand: HandSpec = HAND) -> np.ndarray:
+    """() N, contact by contact: the size of each link's sum of forces, added up over the links."""
+    root = model.body_rootid[model.body(hand.palm_body).id]
+    total = np.zeros((model.nbody, 3))
+    for index in range(data.ncon):
+        contact, local = data.contact[index], np.zeros(6)
+        mujoco.mj_contactForce(model, data, index, local)
+        force = contact.frame.reshape(3, 3).T @ local[:3]  # on the second body
+        total[model.geom_bodyid[contact.geom2]] += force
+        total[model.geom_bodyid[contact.geom1]] -= force
+    return np.linalg.norm(total[model.body_rootid == root], axis=1).sum()
+
+
 def closing(start: Start, step: int) -> Tensor:
     """(N, 24) targets of a scripted grasp: the hand comes down and closes, then the base rises, moves aside and turns."""
     targets = start.joint_pos.clone()

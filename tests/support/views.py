@@ -24,7 +24,7 @@ def situation(state: SimState, palm: PalmFrame, **given: Tensor) -> Situation:
     count, tips = state.fingertip_pos.shape[:2]
     zeros = torch.zeros(count)
     values = {
-        "gaps": torch.zeros(count, tips + 1), "tip_force": torch.zeros(count, tips), "height": zeros, "rise": zeros,
+        "gaps": torch.zeros(count, tips + 1), "tip_force": torch.zeros(count, tips), "hand_force": zeros, "height": zeros, "rise": zeros,
         "goal_distance": zeros, "at_goal": zeros > 0, "object_speed": zeros, "object_turn": zeros, "off_table": zeros > 0,
     }  # fmt: skip
     return Situation(state=state, palm=palm, **{**values, **given})
@@ -81,6 +81,7 @@ def outcome(seed: int = 0, count: int = 400, **given: Any) -> Outcome:
         "palm_distance": uniform(0.0, 0.3) * (uniform(0, 1) > 0.2),
         "tips_from_object": uniform(-0.2, 0.2, 5, 3),
         "tip_force": uniform(0.0, 6.0, 5) * (uniform(0, 1, 5) > 0.3),
+        "hand_force": uniform(0.0, 60.0) * (uniform(0, 1) > 0.1),
         "height": rest + rise,
         "rise": rise,
         "goal_distance": goal_distance,

@@ -37,6 +37,8 @@ class Rows:
     """(N, J) int64 rows of the joints, in the order of `Drives.names`."""
     links: Tensor
     """(N, F + 1) int64 rows of the palm's link and the fingertips'."""
+    all_links: Tensor
+    """(N, L) int64 rows of all links of the hand."""
 
 
 @dataclass
@@ -328,11 +330,16 @@ def _find_rows(
     dofs = [gym.find_asset_dof_index(hand_asset, name) for name in joints]
     bodies = [gym.find_asset_rigid_body_index(hand_asset, name) for name in links]
     both = list(zip(envs, hands))
+
+    def link_rows(numbers: Sequence[int]) -> Tensor:
+        return torch.tensor([[gym.get_actor_rigid_body_index(e, h, b, domain) for b in numbers] for e, h in both])
+
     return Rows(
         hand=torch.tensor([gym.get_actor_index(e, h, domain) for e, h in both], dtype=torch.int32),
         object=torch.tensor([gym.get_actor_index(e, h, domain) for e, h in zip(envs, things)], dtype=torch.int32),
         dofs=torch.tensor([[gym.get_actor_dof_index(e, h, d, domain) for d in dofs] for e, h in both]),
-        links=torch.tensor([[gym.get_actor_rigid_body_index(e, h, b, domain) for b in bodies] for e, h in both]),
+        links=link_rows(bodies),
+        all_links=link_rows(range(gym.get_asset_rigid_body_count(hand_asset))),
     )
 
 

@@ -129,6 +129,7 @@ class IsaacGymSimulator(IsaacWorlds):
         self._object_com = floats([self.objects.objects[i].com for i in self.scene.object_ids])
         rows = self.scene.rows
         self._dof_rows, self._link_rows = rows.dofs.to(self.device), rows.links.to(self.device)
+        self._all_link_rows = rows.all_links.to(self.device)
         self._drive_rows, self._coupled_rows = self._dof_rows[:, driven], self._dof_rows[:, hand.num_drives :]
         self._hand_actor, self._object_actor = rows.hand.to(self.device), rows.object.to(self.device)
         self._object_row = self._object_actor.long()
@@ -239,6 +240,7 @@ class IsaacGymSimulator(IsaacWorlds):
         state.fingertip_pos[ids], state.fingertip_quat[ids] = pos[:, 1:], site_quat[:, 1:]
         state.fingertip_vel[ids] = 0.0
         state.fingertip_wrench[ids] = 0.0
+        state.hand_force[ids] = 0.0
         state.object_pos[ids], state.object_quat[ids] = start.object_pos[ids].float(), quat
         state.object_vel[ids] = 0.0
         state.failed[ids] = False
@@ -283,9 +285,9 @@ class IsaacGymSimulator(IsaacWorlds):
         state = self.state
         dof, root = self._dof[self._drive_rows], self._root[self._object_row]
         links = self._links[self._link_rows]
-        force = self._contact[self._link_rows[:, 1:]]
+        force, pressed = self._contact[self._link_rows[:, 1:]], self._contact[self._all_link_rows]
         joints, speeds = dof[..., 0], dof[..., 1]
-        everything = torch.cat([dof.flatten(1), root, links.flatten(1), force.flatten(1)], dim=1)
+        everything = torch.cat([dof.flatten(1), root, links.flatten(1), pressed.flatten(1)], dim=1)
         fast = (speeds.abs() > self.cfg.max_speed).any(-1) | (root[:, 7:].abs() > self.cfg.max_speed).any(-1)
         failed = ~torch.isfinite(everything).all(-1) | fast
 
@@ -310,6 +312,8 @@ class IsaacGymSimulator(IsaacWorlds):
         # Isaac Gym sums the contacts' forces but not their torques, which stay 0.  That is right for forces through the centre
         # of the finger's round end, where its frame is.  Friction and contacts farther back on the pad do have torques.
         put(state.fingertip_wrench, torch.cat([force, torch.zeros_like(force)], dim=-1))
+
+        put(state.hand_force, pressed.norm(dim=-1).sum(-1))
 
         object_quat = root[:, [6, 3, 4, 5]]
         arm = rotations.rotate(object_quat, self._object_com)

@@ -102,6 +102,7 @@ class MujocoSimulator(Simulator):
         self.batch.forward(ids, stage=int(mujoco.mjtStage.mjSTAGE_VEL))
         self.state.drive_force[mask] = 0.0
         self.state.fingertip_wrench[mask] = 0.0
+        self.state.hand_force[mask] = 0.0
         self._reader.read_motion()
 
     def _set_objects(

@@ -46,6 +46,8 @@ class Places:
     palm_site: int
     site_quat: np.ndarray
     """(F + 1, 4) the sites' orientations in their bodies: fingertips, then palm."""
+    links: List[int]
+    """Bodies of the hand that can touch something."""
     root: int
     """Body at the hand's base.  MuJoCo's velocities and wrenches are about the centre of mass of all that hangs on it."""
 
@@ -55,6 +57,7 @@ class Places:
         model = scene.model
         tip_sites, palm_site = [model.site(name).id for name in hand.fingertip_sites], model.site(hand.palm_site).id
         palm = model.body(hand.palm_body).id
+        root = int(model.body_rootid[palm])
         return cls(
             actuators=[model.actuator(name).id for name in hand.drives],
             tips=[model.body(name).id for name in hand.fingertip_bodies],
@@ -62,7 +65,8 @@ class Places:
             palm=palm,
             palm_site=palm_site,
             site_quat=model.site_quat[[*tip_sites, palm_site]],
-            root=int(model.body_rootid[palm]),
+            links=np.flatnonzero((model.body_rootid == root) & (model.body_geomnum > 0)).tolist(),
+            root=root,
         )
 
 
@@ -83,12 +87,14 @@ class StateReader:
         self.actuators = index(places.actuators)
         self.drive_qpos, self.drive_dof = index(scene.drive_qpos), index(scene.drive_dof)
         self.tips, self.tip_sites = index(places.tips), index(places.tip_sites)
-        self.root = places.root
+        self.links, self.root = index(places.links), places.root
         self.palm_site, self.tips_and_palm = places.palm_site, index([*places.tips, places.palm])
         self.site_quat = torch.as_tensor(places.site_quat, dtype=torch.float32, device=device)
 
     def read_forces(self) -> None:
-        """Reads drive forces, and moves contact wrenches from the hand's centre of mass to the fingertips."""
+        """Reads drive forces, moves contact wrenches from the hand's centre of mass to the fingertips, and sums up how hard all
+        links are pressed.
+        """
         a, s = self.arrays, self.state
         s.drive_force.copy_(a.actuator_force[:, self.actuators])
         wrench = a.cfrc_ext[:, self.tips]  # torque, force; about the centre of mass of the hand
@@ -96,6 +102,7 @@ class StateReader:
         arm = a.subtree_com[:, self.root, None] - a.site_xpos[:, self.tip_sites]
         s.fingertip_wrench[..., :3].copy_(force)
         s.fingertip_wrench[..., 3:].copy_(torque + torch.linalg.cross(arm, force))
+        s.hand_force.copy_(a.cfrc_ext[:, self.links, 3:].norm(dim=-1).sum(-1))
 
     def read_motion(self) -> None:
         """Reads joints, poses and velocities, and whether each world has diverged."""

@@ -42,6 +42,7 @@ def _read_forces(
     actuators: wp.array[int],
     bodies: wp.array[int],
     sites: wp.array[int],
+    links: wp.array[int],
     root: int,
     actuator_force: wp.array2d[float],
     cfrc_ext: wp.array2d[wp.spatial_vector],
@@ -49,13 +50,18 @@ def _read_forces(
     site_xpos: wp.array2d[wp.vec3],
     drive_force: wp.array2d[float],
     fingertip_wrench: wp.array2d[wp.spatial_vector],
+    hand_force: wp.array[float],
 ):
     world, lane = wp.tid()
-    drives = actuators.shape[0]
-    if lane < drives:
+    tip = lane - actuators.shape[0]
+    if tip < 0:
         drive_force[world, lane] = actuator_force[world, actuators[lane]]
+    elif tip == fingertip_wrench.shape[1]:
+        total = wp.float32(0.0)
+        for i in range(links.shape[0]):
+            total += wp.length(wp.spatial_bottom(cfrc_ext[world, links[i]]))
+        hand_force[world] = total
     else:
-        tip = lane - drives
         wrench = cfrc_ext[world, bodies[tip]]  # torque, force; about the centre of mass of the hand
         force = wp.spatial_bottom(wrench)
         arm = subtree_com[world, root] - site_xpos[world, sites[tip]]
@@ -134,10 +140,10 @@ class WarpStateReader:
     def __init__(self, scene: Scene, hand: HandSpec, data: mjw.Data, state: SimState) -> None:
         device = state.joint_pos.device
         worlds, lanes = state.joint_pos.shape[0], hand.num_drives + hand.num_fingertips
-        self._force_threads = worlds, lanes
-        """One thread a drive and one a fingertip."""
+        self._force_threads = worlds, lanes + 1
+        """One thread a drive, one a fingertip, and one that sums over the links."""
         self._motion_threads = worlds, lanes + 3
-        """And one each for the palm, the object and whether the world has failed."""
+        """One thread a drive, one a fingertip, and one each for the palm, the object and whether the world has failed."""
         self._device = wp.device_from_torch(device)
         places = Places.of(scene, hand)
 
@@ -153,6 +159,7 @@ class WarpStateReader:
             index(places.actuators),
             bodies,
             sites,
+            index(places.links),
             places.root,
             data.actuator_force,
             data.cfrc_ext,
@@ -160,6 +167,7 @@ class WarpStateReader:
             data.site_xpos,
             view(state.drive_force),
             view(state.fingertip_wrench, wp.spatial_vector),
+            view(state.hand_force),
         ]
         self._motion: List[Any] = [
             index(scene.drive_qpos),

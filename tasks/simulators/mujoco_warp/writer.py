@@ -65,6 +65,7 @@ def _write_start(
     ctrl: wp.array2d[float],
     drive_force: wp.array2d[float],
     fingertip_wrench: wp.array2d[wp.spatial_vector],
+    hand_force: wp.array[float],
     object_id: wp.array[wp.int64],
     failed: wp.array[wp.bool],
     nan_resets: wp.array[wp.int64],
@@ -124,6 +125,7 @@ def _write_start(
             qpos[world, object_qpos + i] = start_object_pos[world, i]
         for i in range(4):
             qpos[world, object_qpos + 3 + i] = start_object_quat[world, i]
+        hand_force[world] = 0.0
         object_id[world] = start_object_id[world]
         if failed[world]:
             wp.atomic_add(nan_resets, 0, wp.int64(1))
@@ -140,7 +142,8 @@ class WarpStartWriter:
         self._device = wp.device_from_torch(device)
         geoms, bodies = scene.geom_rows, scene.body_rows
         objects, slots = geoms["geom_dataid"].shape
-        # One thread a drive, coupled joint, velocity, fingertip and geom of the object; the last one is for its body and pose.
+        # One thread a drive, coupled joint, velocity, fingertip and geom of the object; the last one is for its body and pose,
+        # and for what there is one of.
         coupled, velocities = len(scene.coupled_qpos), data.qvel.shape[1]
         lanes = hand.num_drives + coupled + velocities + hand.num_fingertips + slots + 1
         self._threads = len(state.joint_pos), lanes
@@ -197,6 +200,7 @@ class WarpStartWriter:
             data.ctrl,
             view(state.drive_force),
             view(state.fingertip_wrench, wp.spatial_vector),
+            view(state.hand_force),
             view(state.object_id),
             view(state.failed),
             view(nan_resets.view(1)),

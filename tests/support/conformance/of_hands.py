@@ -117,11 +117,13 @@ def fingertip_presses_the_table(bench: Bench) -> None:
     others = [tip for tip in range(bench.hand.num_fingertips) if tip not in pressing]
     assert (sim.state.fingertip_wrench[:, pressing, 2] > -0.1).all(), "no finger is pulled down"
     assert (sim.state.fingertip_wrench[:, others].abs() < 0.1).all(), "the thumb touches nothing"
+    of_tips = sim.state.fingertip_wrench[..., :3].norm(dim=-1).sum(-1)
+    close(sim.state.hand_force / of_tips, torch.ones(2), 1e-3, "the force on all links over that on the fingertips")
     mask = torch.tensor([True, False], device=sim.device)
-    kept = sim.state.fingertip_wrench[1].clone()
+    kept = sim.state.fingertip_wrench[1].clone(), sim.state.hand_force[1].clone()
     begin.into(sim, mask)
-    assert not sim.state.fingertip_wrench[0].any()
-    assert torch.equal(sim.state.fingertip_wrench[1], kept)
+    assert not sim.state.fingertip_wrench[0].any() and not sim.state.hand_force[0].any()
+    assert torch.equal(sim.state.fingertip_wrench[1], kept[0]) and torch.equal(sim.state.hand_force[1], kept[1])
     sim.close()
 
 
@@ -189,17 +191,26 @@ def jumps_as_plain_mujoco(bench: Bench) -> None:
 
 
 def object_rests_on_the_hand(bench: Bench) -> None:
-    """A cube that is put down on the back of the hand stays there, and the base's drive carries its weight."""
+    """A cube that is put down on the back of the hand stays there; the base's drive carries its weight, and the hand feels it."""
     sim = bench.simulator(2, CUBE)
     begin = start(sim, 1)
     back = torch.tensor(bench.tested.back, device=sim.device)
     begin.object_pos[:] = begin.joint_pos[:, :3] + back + torch.tensor([0.0, 0.0, 0.032], device=sim.device)
     begin.object_quat[:] = torch.tensor([1.0, 0.0, 0.0, 0.0], device=sim.device)
     begin.into(sim)
-    steps(sim, begin.joint_pos, 1.0)
+    steps(sim, begin.joint_pos, 0.5)
+    felt = torch.zeros(2, device=sim.device)
+    count = 15
+    for _ in range(count):
+        sim.step(begin.joint_pos)
+        felt += sim.state.hand_force / count
     above = sim.state.object_pos[:, 2] - sim.state.palm_pos[:, 2]
     # A hull on a box has one point of contact, on which a cube rocks by some millimetres.
     close(above, torch.full((2,), bench.tested.back[2] + 0.03), 0.012, "height over the palm")
     weight = CUBE.mass * GRAVITY
     close(sim.state.drive_force[:, 2], torch.full((2,), weight), 0.15 * weight, "force of the base's drive")
+    assert not sim.state.fingertip_wrench[..., :3].any(), "the fingertips touch nothing"
+    # Two links that the cube lies on may push against each other, by as much as friction allows.
+    most = weight * math.hypot(1.0, float(begin.friction[0]))
+    assert (felt > 0.85 * weight).all() and (felt < 1.15 * most).all(), f"{felt.tolist()} N, not {weight} to {most}"
     sim.close()

@@ -80,6 +80,7 @@ def some() -> Evaluation:
             still=torch.tensor([True, False, False, True, False, False]),
             grip_force=torch.tensor([4.0, 90.0, 90.0, 6.0, 11.0, 90.0]),
             grip_to_weight=torch.tensor([3.0, 90.0, 90.0, 2.0, 9.0, 90.0]),
+            fingertip_force=torch.tensor([1.0, 90.0, 90.0, 0.5, 2.0, 90.0]),
             object_speed=torch.tensor([0.01, 9.0, 9.0, 0.03, 0.02, 9.0]),
             sign_changes=torch.tensor([0.0, 1.0, 1.0, 0.3, 0.0, 1.0]),
         ),
@@ -120,6 +121,7 @@ def test_summary() -> None:
     assert summary["still_success_rate"] == pytest.approx(1 / 3)
     assert summary["still_ci95"] == pytest.approx(list(wilson(2, 6)))
     of_held = {"grip_force_n": 6.0, "grip_to_weight": 3.0, "object_speed_m_s": 0.02, "sign_changes": 0.1}
+    of_held["fingertip_force_n"] = 1.0
     assert {key: summary[key] for key in of_held} == pytest.approx(of_held)
     assert summary["grip_force_p95_n"] == pytest.approx(float(np.percentile([4.0, 6.0, 11.0], 95)))
     assert summary["grip_force_spread_n"] == pytest.approx(float(np.std([4.0, 6.0, 11.0])))

@@ -43,6 +43,7 @@ def act_out(task_goal: Callable[[], Tensor]) -> Script:
         sim.state.fingertip_wrench[1, 0, 1] = 1.0  # a force in the air is not a touch
         sim.state.fingertip_pos[2, 3] = sim.state.object_pos[2]
         sim.state.fingertip_wrench[2, 3, 0] = -FORCE[sim.time % 4]
+        sim.state.hand_force[2] = FORCE[sim.time % 4]
         if sim.time == EPISODE - 1:
             sim.state.object_pos[7, 0] = 1.0
 

@@ -20,7 +20,9 @@ DT = 1 / 30
 @pytest.fixture(scope="module")
 def played() -> Dict[str, Any]:
     """Random motion of everything at the goal, its size another in each world, and what was seen of it."""
-    seen: Dict[str, List[np.ndarray]] = {name: [] for name in ("speed", "turn", "force", "joint_vel", "drive_force")}
+    seen: Dict[str, List[np.ndarray]] = {
+        name: [] for name in ("speed", "turn", "tips", "hand", "joint_vel", "drive_force")
+    }
     random = torch.Generator().manual_seed(0)
     size = torch.tensor([0.0, 0.02, 0.06, 0.02, 0.02, 0.02])[:, None]
 
@@ -35,6 +37,7 @@ def played() -> Dict[str, Any]:
         if sim.time == EPISODE - HOLD:  # the last that does not
             state.object_vel[5, 0] = 3.0
         state.fingertip_wrench.normal_(generator=random)
+        state.hand_force.uniform_(0.0, 30.0, generator=random)
         state.joint_vel.normal_(generator=random)
         state.drive_force.normal_(generator=random)
         if last or sim.time > EPISODE - HOLD - 2:
@@ -42,7 +45,8 @@ def played() -> Dict[str, Any]:
         if last:
             seen["speed"].append(state.object_vel[:, :3].double().norm(dim=-1).numpy())
             seen["turn"].append(state.object_vel[:, 3:].double().norm(dim=-1).numpy())
-            seen["force"].append(state.fingertip_wrench[..., :3].double().norm(dim=-1).sum(-1).numpy())
+            seen["hand"].append(state.hand_force.double().numpy().copy())
+            seen["tips"].append(state.fingertip_wrench[..., :3].double().norm(dim=-1).sum(-1).numpy())
             seen["drive_force"].append(state.drive_force.double().numpy().copy())
 
     task = scripted(WORLDS, move)
@@ -73,9 +77,10 @@ def test_means_over_the_last_steps(played: Dict[str, Any]) -> None:
     jerk = (velocity[2:] - 2 * velocity[1:-1] + velocity[:-2]) / DT**2
     assert len(jerk) == HOLD and len(change) == HOLD
     right = {
-        "grip_force": played["force"].mean(0),
-        "grip_to_weight": played["force"].mean(0) / played["weight"],
-        "force_std": played["force"].std(0, ddof=1),
+        "grip_force": played["hand"].mean(0),
+        "grip_to_weight": played["hand"].mean(0) / played["weight"],
+        "force_std": played["hand"].std(0, ddof=1),
+        "fingertip_force": played["tips"].mean(0),
         "action_rate": change.mean((0, 2)),
         "base_action_rate": change[..., :6].mean((0, 2)),
         "sign_changes": (np.sign(actions[1:, :, :6]) != np.sign(actions[:-1, :, :6])).mean((0, 2)),
@@ -89,6 +94,15 @@ def test_means_over_the_last_steps(played: Dict[str, Any]) -> None:
         np.testing.assert_allclose(
             getattr(played["task"].episodes.record, name).numpy(), values, rtol=2e-4, err_msg=name
         )
+
+
+def test_grip_in_the_metrics_is_of_the_last_step(played: Dict[str, Any]) -> None:
+    task: GraspTask = played["task"]
+    sums = dict(zip(task.metric_names, task.metric_sums.tolist()))
+    hand, tips = played["hand"][-1], played["tips"][-1]
+    right = {"grip_force_n": hand, "fingertip_force_n": tips, "grip_to_weight": hand / played["weight"]}
+    for name, values in right.items():
+        assert sums[name] == pytest.approx([values.sum(), WORLDS], rel=1e-5)
 
 
 def test_a_world_that_diverged_spoils_nothing() -> None:

@@ -51,6 +51,8 @@ SIMULATOR = [
     ("state.fingertip_wrench[ids] = 0.0", "pass", conformance.fingertip_presses_the_table),
     ("put(state.fingertip_wrench, torch.cat([force,", "put(state.fingertip_wrench, torch.cat([-force,", conformance.fingertip_presses_the_table),
     ("self._contact[self._link_rows[:, 1:]]", "self._contact[self._link_rows[:, :5]]", conformance.fingertip_presses_the_table),
+    ("self._contact[self._all_link_rows]", "self._contact[self._link_rows[:, 1:]]", conformance.object_rests_on_the_hand),
+    ("state.hand_force[ids] = 0.0", "pass", conformance.fingertip_presses_the_table),
     ("torch.minimum(torch.maximum(drive, -self._effort), self._effort)", "drive", conformance.drive_force_is_bounded),
     ("joints[:, self._source] * self._ratio], dim=1)", "0 * joints[:, self._source]], dim=1)", conformance.current_after_reset),
     ("for _ in range(self.simulations):", "for _ in range(1):", conformance.free_fall),

@@ -80,7 +80,7 @@ def test_grasp_is_plain_mujoco(rig: Rig, same: bool) -> None:
     start.into(rig.sim)
     tolerance = 1e-10 if same else 1e-7
     plain = [rig.plain(start, world) for world in everyone()]
-    contacts = 0.0
+    contacts = beyond_tips = 0.0
     for step in range(30):
         targets = closing(start, step)
         rig.sim.step(targets)
@@ -94,7 +94,10 @@ def test_grasp_is_plain_mujoco(rig: Rig, same: bool) -> None:
             assert error["qpos"] < tolerance and error["qvel"] < 100 * tolerance, f"world {world}, step {step}: {error}"
             # The state is float32.
             assert error["drive_force"] < 1e-5 and error["force"] < 1e-4 and error["torque"] < 1e-5, f"{world}: {error}"
-    assert contacts > 100
+            assert error["hand_force"] < 1e-3, f"{world}: {error}"
+            of_hand = float(rig.sim.state.hand_force[world])
+            beyond_tips += of_hand > 1.5 * float(rig.sim.state.fingertip_wrench[world, :, :3].norm(dim=-1).sum()) + 0.1
+    assert contacts > 100 and beyond_tips > 10, "links press that are no fingertips"
     lifted = [CUBE] if rig.physics is PHYSICS else [SPHERE, CUBE]  # of such fingers a sphere slips out in coarse steps
     assert (rig.sim.state.object_pos[lifted, 2] > 0.15).all(), "the script lifts these"
 

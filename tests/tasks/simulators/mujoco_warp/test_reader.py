@@ -23,7 +23,7 @@ from tasks.simulators.mujoco.state import MAX_SPEED, MujocoArrays, Places, State
 from tasks.simulators.mujoco_warp.reader import WarpStateReader
 from tasks.simulators.mujoco_warp.simulator import MujocoWarpSimulator
 
-FORCES = {"drive_force", "fingertip_wrench"}
+FORCES = {"drive_force", "fingertip_wrench", "hand_force"}
 MOTION = {f.name for f in fields(SimState)} - FORCES - {"object_id"}
 
 

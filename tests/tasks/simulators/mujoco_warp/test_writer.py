@@ -128,6 +128,7 @@ def expected(sim: MujocoWarpSimulator, mask: Tensor, start: Start, before: Dict[
         data["qacc_warmstart"][:] = 0
         result["state.drive_force"][world] = 0
         result["state.fingertip_wrench"][world] = 0
+        result["state.hand_force"][world] = 0
         result["state.object_id"][world] = item
     return result
 
@@ -168,7 +169,7 @@ def test_of_any_start(sim: MujocoWarpSimulator, chosen: str, layout: str) -> Non
         np.testing.assert_allclose(array.numpy(), right[name], rtol=1e-6, atol=0.0, err_msg=name)
     changed = {name for name, array in arrays.items() if bits(array) != bits(before[name])}
     wanted = {f"model.{name}" for name in MODEL} | {f"data.{name}" for name in DATA}
-    wanted |= {"state.drive_force", "state.fingertip_wrench", "state.object_id"}
+    wanted |= {"state.drive_force", "state.fingertip_wrench", "state.hand_force", "state.object_id"}
     assert changed == (wanted if mask.any() else set())
     assert int(sim._nan_resets) == 3 + int((mask & failed).sum())
 
