@@ -62,7 +62,10 @@ def test_train_resume_and_evaluate(run: Run, tiny: Tuple[object, ...], tmp_path:
         "metrics.jsonl",
         "checkpoint_last.pt",
         "checkpoint_best.pt",
+        "environment.json",
+        "report.html",
     }
+    assert "report in runs/a/report.html" in first.out
     assert [row["env_steps"] for row in rows(folder)] == [32, 64]
     assert "eval_success_rate" in rows(folder)[-1]
 

@@ -18,6 +18,7 @@ from ppo_grasp.metrics import FILE as METRICS
 from tasks.commands import errors, options
 from tasks.commands.loading import checkpoint_path, load_set
 from tasks.commands.presets import COMMON, TrainArgs, defaults, settings_of
+from tasks.commands.report import after_training
 from tasks.evaluation.measure import STEADINESS, evaluate
 from tasks.evaluation.trained_for import identity
 from tasks.grasp import build
@@ -81,6 +82,8 @@ def train(args: TrainArgs) -> None:
     elif policy is not None:
         trainer.begin_with(policy)
     interrupted = trainer.run()["interrupted"]
+    if ranks.writes:
+        after_training(args.run_dir)
     ranks.close()
     if interrupted:
         raise KeyboardInterrupt
