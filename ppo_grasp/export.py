@@ -1,17 +1,21 @@
 """Writes a policy for use without this program: `python -m ppo_grasp.export --out policy.onnx`.
 
 The file has one input, `obs` (batch, num_obs), raw, and one output, `action` (batch, num_actions), deterministic, within
-[-1, 1].  The normaliser is inside.
+[-1, 1].  The normaliser is inside.  What the numbers mean is in the file, too, as JSON under the key `interface`: in ONNX's metadata,
+or in TorchScript's extra file of that name.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
+import json
 import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, Callable, Dict, NoReturn, Optional, Sequence, Union
+from typing import Any, Callable, Dict, Mapping, NoReturn, Optional, Sequence, Union
 
 import torch
 from torch import Tensor
@@ -25,25 +29,45 @@ TOLERANCE = 1e-4
 """By how much an exported action may differ from the program's own."""
 
 
+DESCRIBED_BY = ("tasks.evaluation.interface",)
+"""Modules that may know what a policy's numbers mean, by `describe(policy, meta)`.  The engine does without those that are missing."""
+KEY = "interface"
+
+
 class ExportError(ValueError):
     """An export that cannot be written, or whose actions are wrong.  The message is one line."""
 
 
-def export_onnx(policy: ActorCritic, path: PathLike) -> None:
-    """Writes the deterministic policy as ONNX."""
+def describe(policy: ActorCritic, meta: Mapping[str, Any]) -> Dict[str, Any]:
+    """What the numbers of a policy mean, as plain values; empty if no task knows it.  meta: of `load_policy`."""
+    for name in DESCRIBED_BY:
+        with contextlib.suppress(ImportError, ValueError):
+            return dict(importlib.import_module(name).describe(policy, meta))
+    return {}
+
+
+def export_onnx(policy: ActorCritic, path: PathLike, interface: Optional[Mapping[str, Any]] = None) -> None:
+    """Writes the deterministic policy as ONNX.  interface: plain values to keep with it, see `describe`."""
     example = torch.zeros(1, policy.cfg.num_obs)
     axes = {"obs": {0: "batch"}, "action": {0: "batch"}}
     names: Dict[str, Any] = {"input_names": ["obs"], "output_names": ["action"], "dynamic_axes": axes}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # this exporter needs no further package, and warns that it is the old one
         torch.onnx.export(_on_cpu(policy), (example,), str(path), dynamo=False, **names)
+    if interface:
+        import onnx
+
+        model = onnx.load(str(path))
+        model.metadata_props.add(key=KEY, value=json.dumps(interface))
+        onnx.save(model, str(path))
 
 
-def export_torchscript(policy: ActorCritic, path: PathLike) -> None:
-    """Writes the deterministic policy as TorchScript, for C++ or for a Python without this package."""
+def export_torchscript(policy: ActorCritic, path: PathLike, interface: Optional[Mapping[str, Any]] = None) -> None:
+    """Writes the deterministic policy as TorchScript, for C++ or for a Python without this package.  interface: see `export_onnx`."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore", DeprecationWarning)
-        torch.jit.trace(_on_cpu(policy), torch.zeros(1, policy.cfg.num_obs)).save(str(path))
+        traced = torch.jit.trace(_on_cpu(policy), torch.zeros(1, policy.cfg.num_obs))
+        torch.jit.save(traced, str(path), _extra_files={KEY: json.dumps(interface)} if interface else {})
 
 
 def run_onnx(path: PathLike) -> Callable[[Tensor], Tensor]:
@@ -80,8 +104,10 @@ def largest_difference(policy: ActorCritic, exported: Callable[[Tensor], Tensor]
     return worst
 
 
-def export(policy: ActorCritic, out: PathLike) -> float:
+def export(policy: ActorCritic, out: PathLike, interface: Optional[Mapping[str, Any]] = None) -> float:
     """Writes the policy to FILE.onnx or FILE.pt and checks the file against the policy; returns the largest difference.
+
+    interface: plain values to keep with it, see `describe`.
 
     Raises ExportError if a package is missing, or if the actions differ by more than TOLERANCE.  Then no file is left.
     """
@@ -96,7 +122,7 @@ def export(policy: ActorCritic, out: PathLike) -> float:
     temporary = out.with_name(f".{out.stem}.{os.getpid()}{out.suffix}")
     try:
         try:
-            write(policy, temporary)
+            write(policy, temporary, interface)
             difference = largest_difference(policy, run(temporary))
         except (ExportError, OSError):
             raise
@@ -124,15 +150,17 @@ def main(words: Optional[Sequence[str]] = None) -> None:
     args = parser.parse_args(words)
     try:
         path = args.checkpoint or shipped_policy()
-        policy, _ = load_policy(path)
-        difference = export(policy, args.out)
+        policy, meta = load_policy(path)
+        interface = describe(policy, meta)
+        difference = export(policy, args.out, interface)
     except OSError as error:
         _fail(f"--out {args.out}: cannot be written ({error.strerror or error}); give another name")
     except ValueError as error:
         _fail(str(error))
     print(
         f"{path} -> {args.out}: obs (batch, {policy.cfg.num_obs}) to action (batch, {policy.cfg.num_actions}); "
-        f"its actions equal the program's within {max(difference, 1e-7):.0e}"
+        f"its actions equal the program's within {max(difference, 1e-7):.0e}; "
+        + (f"what they mean is in its {KEY}" if interface else "no task here knows what they mean")
     )
 
 

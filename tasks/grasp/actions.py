@@ -28,11 +28,12 @@ class DriveTargets:
         self._finger_reach = (self.high - self.low)[BASE:] / 2
         self._share_of_new = 1 - cfg.finger_smoothing
         x, y, z = cfg.base_reach
-        self._base_low = torch.tensor([-x, -y, 0.0, -cfg.max_tilt, -cfg.max_fingers_up, -cfg.max_yaw], device=device)
-        self._base_high = torch.tensor([x, y, z, cfg.max_tilt, cfg.max_tilt, cfg.max_yaw], device=device)
+        self.base_low = torch.tensor([-x, -y, 0.0, -cfg.max_tilt, -cfg.max_fingers_up, -cfg.max_yaw], device=device)
+        self.base_high = torch.tensor([x, y, z, cfg.max_tilt, cfg.max_tilt, cfg.max_yaw], device=device)
         self._slope = cfg.base_slope
-        self._step = torch.tensor([cfg.base_step] * 3 + [cfg.base_turn] * 3, device=device)
-        self._leash = torch.tensor([cfg.base_leash] * 3 + [cfg.turn_leash] * 3, device=device)
+        self.step = torch.tensor([cfg.base_step] * 3 + [cfg.base_turn] * 3, device=device)
+        """(6,) m or rad, by how much a full action moves the base's target.  `leash`: how far it may be from where the base is."""
+        self.leash = torch.tensor([cfg.base_leash] * 3 + [cfg.turn_leash] * 3, device=device)
 
     def move(self, action: Tensor, joint_pos: Tensor) -> None:
         """Moves the targets.  action (N, D) within [-1, 1]; joint_pos (N, D), where the drives are.
@@ -42,8 +43,8 @@ class DriveTargets:
         base, fingers = self.position[:, :BASE], self.position[:, BASE:]
         measured = joint_pos[:, :BASE]
         by = action[:, :BASE]
-        base.addcmul_(by * (self._slope + (1 - self._slope) * by.square()), self._step)
-        base.clamp_(measured - self._leash, measured + self._leash).clamp_(self._base_low, self._base_high)
+        base.addcmul_(by * (self._slope + (1 - self._slope) * by.square()), self.step)
+        base.clamp_(measured - self.leash, measured + self.leash).clamp_(self.base_low, self.base_high)
         wanted = torch.addcmul(self._finger_middle, action[:, BASE:], self._finger_reach)
         fingers.lerp_(wanted, self._share_of_new)
 
