@@ -230,11 +230,15 @@ class TaskMetrics:
     def __init__(self, kinds: Sequence[str], kind: Tensor, terms: Sequence[str]) -> None:
         """kinds: names of the kinds of objects; kind (V,) int64 on the device, the kind of each object; terms: of the reward."""
         self.names = (
-            *(*OF_EPISODES, *OF_HELD),
+            *(*OF_HELD, *OF_EPISODES),
             *(f"success_rate/{name}" for name in kinds),
             *(f"reward/{name}" for name in terms),
         )
-        self._kind, self._split = kind, [len(OF_EPISODES), len(OF_HELD), len(kinds), len(terms)]
+        ended = len(OF_HELD) + len(OF_EPISODES)
+        self._kind, self._split = kind, [ended, len(kinds), len(terms)]
+        counts = [ended - 1] * len(OF_HELD) + [ended] * len(OF_EPISODES)
+        self._counts = torch.tensor(counts, device=kind.device)
+        """Which row of `add_episodes` counts the episodes of each metric: those that were held, or all that ended."""
         self.sums = torch.zeros(len(self.names), 2, device=kind.device)
         """(len(names), 2) sum and count."""
         self._zero = torch.zeros((), device=kind.device)
@@ -247,11 +251,9 @@ class TaskMetrics:
         rows = torch.cat([torch.where(held, forces, self._zero), episodes.progress[:5], flags])
         values = torch.where(counts, rows, self._zero)
         sums = values.sum(-1)
-        of_episodes, of_held, of_kinds, _ = self.sums.split(self._split)
-        of_episodes[:, 0] += sums[len(OF_HELD) : -1]
-        of_episodes[:, 1] += sums[-1]
-        of_held[:, 0] += sums[: len(OF_HELD)]
-        of_held[:, 1] += sums[-2]
+        of_episodes, of_kinds, _ = self.sums.split(self._split)
+        of_episodes[:, 0] += sums[:-1]
+        of_episodes[:, 1] += sums[self._counts]
         of_kinds.index_add_(0, self._kind[now.state.object_id], values[-2:].T)  # held, and 1
 
     def add_rewards(self, parts: Tensor) -> None:
