@@ -134,7 +134,7 @@ def measure(args: Args) -> Dict[str, float]:
                 captured()
             result[name] = milliseconds(captured, args.repeats, restore)
     samples = args.num_envs * buffer.num_steps
-    result["policy"] = trainer._time_policy()
+    result["policy"] = trainer._times.time_policy(trainer._collect.enabled)
     result["training, steps/s"] = 1e3 * samples / iteration
     result["physics alone, steps/s"] = 1e3 * samples / result["sub-steps alone"]
     result["ratio"] = result["sub-steps alone"] / iteration

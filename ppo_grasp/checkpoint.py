@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import platform
 import subprocess
@@ -16,14 +18,17 @@ from torch import Tensor
 
 from ppo_grasp.actor_critic import ActorCritic, ActorCriticCfg
 from ppo_grasp.run.contents import ContentError, check_bytes, check_model, check_network, check_state, digest
+from ppo_grasp.run.health import TrainingError, first_non_finite
 
 PathLike = Union[str, "os.PathLike[str]"]
 
 FORMAT = "ppo_grasp"
-FORMAT_VERSION = 2
-"""1 has no checksum over the content."""
+FORMAT_VERSION = 3
+"""2 has no running episodes and nothing of the evaluation.  1 has no checksum over the content either."""
 LAST = "checkpoint_last.pt"
 BEST = "checkpoint_best.pt"
+DUMP = "stopped.pt"
+"""What a training that went wrong leaves for a debugger."""
 _ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = (_ROOT / "tasks" / "checkpoints", _ROOT / "checkpoints")
 """Where the policies that ship are: in what a wheel installs, and in a source tree."""
@@ -34,8 +39,19 @@ class CheckpointError(ValueError):
 
 
 def save_checkpoint(path: PathLike, policy: ActorCritic, state: Dict[str, Any]) -> None:
-    """Writes policy and training state.  state: tensors, numbers, strings, None, and dicts, lists and tuples of them."""
-    _write(path, {**_header("checkpoint", policy), "state": _plain(state, "state")})
+    """Writes policy and training state.  state: tensors, numbers, strings, None, and dicts, lists and tuples of them.
+
+    Raises TrainingError, and writes nothing, if the network or the optimiser is not finite."""
+    payload = {**_header("checkpoint", policy), "state": _plain(state, "state")}
+    bad = first_non_finite({"model": payload["model"], "ppo": payload["state"].get("ppo", {})})
+    if bad is not None:
+        raise TrainingError(f"{bad} is not finite, so {path} is not written")
+    _write(path, payload)
+
+
+def save_dump(path: PathLike, policy: ActorCritic, state: Dict[str, Any]) -> None:
+    """Writes a training that went wrong, as it is.  Nothing but `torch.load` reads that."""
+    _write(path, {**_header("dump", policy), "state": _plain(state, "state")})
 
 
 def load_checkpoint(path: PathLike) -> Dict[str, Any]:
@@ -128,19 +144,28 @@ def _header(kind: str, policy: ActorCritic) -> Dict[str, Any]:
 
 
 def _write(path: PathLike, payload: Dict[str, Any]) -> None:
-    """Writes to another name first: a crash leaves the old file or the new one, never half of one."""
+    """Writes to another name first: a crash leaves the old file or the new one, never half of one.
+
+    Raises OSError with the file's name, for example if the disk is full.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     payload = {**payload, "digest": digest(payload)}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = io.BytesIO()  # of what torch says of a full disk, little can be understood
+        torch.save(payload, content)
         with open(temporary, "wb") as file:
-            torch.save(payload, file)
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
-        if temporary.exists():
+        with contextlib.suppress(OSError):
             temporary.unlink()
 
 
@@ -159,6 +184,8 @@ def _read(path: PathLike) -> Dict[str, Any]:
     version = payload.get("format_version")
     if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
         raise CheckpointError(f"{path} has format {version}, this version reads 1 to {FORMAT_VERSION}")
+    if payload.get("kind") == "dump":
+        raise CheckpointError(f"{path} holds a training that went wrong: go on from {LAST} beside it")
     try:
         if version > 1 and payload.pop("digest", None) != digest(payload):
             raise ContentError("its content differs from its checksum")
@@ -166,9 +193,17 @@ def _read(path: PathLike) -> Dict[str, Any]:
         check_model(payload.get("model"))
         if payload.get("kind") == "policy" and not isinstance(payload.get("meta"), dict):
             raise ContentError("its meta is no table")
+        _migrate(payload, version)
     except ContentError as error:
         raise CheckpointError(f"{path} cannot be used: {error}") from error
     return payload
+
+
+def _migrate(payload: Dict[str, Any], version: int) -> None:
+    """Makes the content of an older format look like that of the newest."""
+    state = payload.get("state")
+    if version < 3 and isinstance(state, dict):
+        state.update(episodes=None, seen=None, evaluation=None, unlogged=None)
 
 
 def _plain(value: Any, where: str) -> Any:

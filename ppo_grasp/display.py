@@ -29,14 +29,15 @@ class Display:
         max_seconds: Optional[float],
         age: Callable[[], float],
         describe: Optional[Describe] = None,
+        before: Optional[Row] = None,
     ) -> None:
-        """max_seconds: when the run ends, in seconds of `age`."""
+        """max_seconds: when the run ends, in seconds of `age`.  before: the row of the last evaluation before a resume."""
         self._console = Console()
         self._total_steps, self._max_seconds, self._age = total_steps, max_seconds, age
         self._describe = describe or (lambda row: "")
         self._rate = 0.0
         self._last_print = -math.inf
-        self._last_eval: Row = {}
+        self._last_eval: Row = {k: v for k, v in (before or {}).items() if k.startswith("eval_")}
         self._health: Row = {}
         self._live: Optional[Live] = None
         if self._console.is_terminal:

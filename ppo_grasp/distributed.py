@@ -14,14 +14,14 @@ from __future__ import annotations
 import json
 import math
 import os
-import signal
 import time
-from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
 from torch import Tensor
+
+from ppo_grasp.run.signals import Signals
 
 SETUP_S = 1800.0
 """Seconds that ranks wait for each other before training runs: one may compile kernels or cut meshes for minutes."""
@@ -84,9 +84,9 @@ class Ranks:
         """What each rank gave, by rank.  value: what JSON can hold."""
         return [value]
 
-    def stopping(self) -> bool:
-        """Whether a signal has told any rank to stop.  All ranks get the same answer."""
-        return False
+    def agree(self, signals: Signals) -> Tuple[Optional[int], bool]:
+        """What signals have asked any rank for: to stop, by the signal's number, and to save.  All ranks get the same answer."""
+        return signals.received, signals.take_save()
 
     def wait_for(self, event: Any) -> None:
         """Waits until the device has passed a CUDA event; does nothing with other points in time."""
@@ -101,11 +101,6 @@ class Ranks:
 
     def connect(self, device: torch.device) -> None:
         """Prepares reductions on a device.  Raises RankError if ranks have devices of different types."""
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Takes SIGTERM and SIGINT as `stopping` while inside, if there are other ranks: all must stop at the same iteration."""
-        yield
 
     def close(self) -> None:
         """Ends the connection.  CUDA graphs with reductions in them must be gone."""
@@ -134,7 +129,7 @@ class TorchRanks(Ranks):
         self._host_group = self._group = dist.group.WORLD
         self._on_gpu = False
         self._reports = 0
-        self._told: Optional[float] = None
+        self._signals: Optional[Signals] = None
 
     def average(self, x: Tensor) -> None:
         """See `Ranks`."""
@@ -188,9 +183,11 @@ class TorchRanks(Ranks):
         self._finish(self._dist.all_gather(each, mine, group=self._host_group, async_op=True))
         return [json.loads(bytes(x.tolist())) for x in each]
 
-    def stopping(self) -> bool:
-        """See `Ranks`."""
-        return self.largest(float(self._told is not None)) > 0
+    def agree(self, signals: Signals) -> Tuple[Optional[int], bool]:
+        """See `Ranks`.  From then on a rank that is to stop waits no longer than `GRACE_S` for the others."""
+        self._signals = signals
+        asked = int(self.largest(2.0 * (signals.received or 0) + signals.take_save()))
+        return (asked // 2, False) if asked > 1 else (None, asked == 1)
 
     def wait_for(self, event: Any) -> None:
         """See `Ranks`."""
@@ -221,20 +218,6 @@ class TorchRanks(Ranks):
             done.record()
             self.wait_for(done)
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """See `Ranks`."""
-
-        def told(number: int, frame: Any) -> None:
-            self._told = self._told or time.monotonic()
-
-        before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
     def close(self) -> None:
         """See `Ranks`."""
         self.largest(0.0)  # nobody leaves while another still needs the connection
@@ -258,7 +241,8 @@ class TorchRanks(Ranks):
             now = time.monotonic()
             if now - begin > limit:
                 raise RankError(f"another process of this training has not answered for {limit:g} s: it died or hangs")
-            if self._told is not None and now - max(begin, self._told) > GRACE_S:
+            told = None if self._signals is None else self._signals.received_at
+            if told is not None and now - max(begin, told) > GRACE_S:
                 raise RankError("another process of this training has ended")
             if now - begin > 1e-3:  # answers mostly come sooner, and sleeping makes them late
                 time.sleep(1e-4)
@@ -294,39 +278,9 @@ def mean_of(ranks: Ranks, values: Dict[str, float]) -> Dict[str, float]:
     return {name: math.fsum(one[name] for one in each) / ranks.size for name in values}
 
 
-def random_state(device: torch.device) -> Dict[str, Any]:
-    """torch's generators, as tensors."""
-    on_cuda = device.type == "cuda"
-    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state(device) if on_cuda else None}
-
-
-def set_random_state(state: Dict[str, Any], device: torch.device) -> None:
-    """Restores `random_state`."""
-    torch.set_rng_state(state["cpu"])
-    if state["cuda"] is not None and device.type == "cuda":
-        torch.cuda.set_rng_state(state["cuda"], device)
-
-
-def all_random_states(ranks: Ranks, state: Dict[str, Any]) -> List[Dict[str, Any]]:
-    """`random_state` of each rank."""
-    if ranks.size == 1:
-        return [state]
-    each = ranks.gather({name: None if x is None else x.tolist() for name, x in state.items()})
-    return [
-        {name: None if x is None else torch.tensor(x, dtype=torch.uint8) for name, x in one.items()} for one in each
-    ]
-
-
-def resume_random_state(ranks: Ranks, states: List[Dict[str, Any]], seed: int, device: torch.device) -> None:
-    """Goes on with the random numbers of a checkpoint.
-
-    states: `all_random_states` when it was written.  With as many ranks as then each goes on with its own.  With another
-    number rank 0 goes on, and the others begin anew with numbers of their own.  seed: changes with the iteration.
-    """
-    if len(states) == ranks.size or ranks.rank == 0:
-        set_random_state(states[ranks.rank], device)
-    else:
-        torch.manual_seed(ranks.seed(seed))
+def sum_of(ranks: Ranks, values: Dict[str, float]) -> Dict[str, float]:
+    """The sum over ranks of each number."""
+    return {name: value * ranks.size for name, value in mean_of(ranks, values).items()}
 
 
 class Silent:

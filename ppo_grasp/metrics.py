@@ -7,9 +7,10 @@ Names are stable.  A line of metrics.jsonl has, for each iteration:
 - `physics_ms`, `task_ms`, `policy_ms`, `update_ms`: the time of the iteration: the simulation itself; the rest of the task, such
   as rewards, resets and observations; the policy's actions; the update.  `environment_ms` is `physics_ms` + `task_ms`; of a task
   that does not show its simulation, only that sum is known;
-- `reward`: mean per step; `success_rate`: of the training episodes, whose actions are noisy; 0 until one has ended;
+- `reward`: mean per step; `success_rate`: of the training episodes, whose actions are noisy; 0 until one has been counted;
 - the losses: `policy_loss`, `value_loss`, `entropy`, `kl`, `clip_fraction`, `grad_norm`, `explained_variance`, `learning_rate`,
   `action_std`, and the numbers of skipped gradient steps `nonfinite_steps` and `kl_stopped_steps`;
+  `finite_weights` is 1 as long as all weights are finite;
 - each metric of the task under its own name; it keeps its value while no episode contributes to it;
 - after an evaluation `eval_*`, after a checkpoint `diagnostics_*`.
 
@@ -19,21 +20,23 @@ TensorBoard has the same values under `charts/`, `losses/`, `task/`, `eval/` and
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import time
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import IO, Any, Dict, Iterator, List, Optional, Set
 
 from ppo_grasp.display import Describe, Display
+from ppo_grasp.run.files import replace_file
 
 TIMES = ("physics_ms", "task_ms", "environment_ms", "policy_ms", "update_ms")
 COUNTERS = ("iteration", "env_steps", "wall_s")
 CHARTS = ("steps_per_s", *TIMES, "reward", "success_rate")
 LOSSES = (
     *("policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "grad_norm", "explained_variance"),
-    *("learning_rate", "action_std", "nonfinite_steps", "kl_stopped_steps"),
+    *("learning_rate", "action_std", "nonfinite_steps", "kl_stopped_steps", "finite_weights"),
 )
 FILE = "metrics.jsonl"
 
@@ -63,7 +66,10 @@ def tensorboard_tag(name: str) -> str:
 
 
 class MetricsLogger:
-    """Appends rows to a run's files, and shows them in the terminal."""
+    """Appends rows to a run's files, and shows them in the terminal.
+
+    Trouble with a file is said once.  It never ends a training: the numbers are worth less than the network.
+    """
 
     def __init__(
         self,
@@ -78,12 +84,20 @@ class MetricsLogger:
         describe: puts a row into words for the terminal, see `Display`."""
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and only a training run needs it
 
+        self._path = run_dir / FILE
+        self._file: Optional[IO[str]] = None
+        self._said: Set[str] = set()
+        self._tensorboard: Any = None
         run_dir.mkdir(parents=True, exist_ok=True)
-        kept = _rows_until(run_dir / FILE, iteration)
-        self._file = open(run_dir / FILE, "w", encoding="utf-8")  # noqa: SIM115 - open for as long as the run
-        self._file.writelines(kept)
-        self._tensorboard = SummaryWriter(str(run_dir), purge_step=env_steps + 1 if env_steps else None)
-        self._display = Display(total_steps, max_seconds, process_age, describe)
+        kept: List[str] = []
+        with self._excused(FILE):
+            kept = _rows_until(self._path, iteration)
+            replace_file(self._path, kept)
+            self._file = self._open()
+        with self._excused("TensorBoard's file"):
+            self._tensorboard = SummaryWriter(str(run_dir), purge_step=env_steps + 1 if env_steps else None)
+        evaluated: Row = next((json.loads(line) for line in reversed(kept) if '"eval_' in line), {})
+        self._display = Display(total_steps, max_seconds, process_age, describe, evaluated)
 
     def stage(self, message: str) -> None:
         """Says what is happening while there are no numbers yet."""
@@ -91,25 +105,69 @@ class MetricsLogger:
 
     def log(self, row: Row) -> None:
         """Writes one iteration; `row` has at least the counters."""
-        finite = {k: v if math.isfinite(v) else None for k, v in row.items()}
-        self._file.write(json.dumps(finite) + "\n")
-        self._file.flush()
+        with self._excused(FILE):
+            self._append(row)
         step = int(row["env_steps"])
-        for name, value in row.items():
-            if name != "env_steps":
-                self._tensorboard.add_scalar(tensorboard_tag(name), value, step)
+        if self._tensorboard is not None:
+            with self._excused("TensorBoard's file"):
+                for name, value in row.items():
+                    if name != "env_steps":
+                        self._tensorboard.add_scalar(tensorboard_tag(name), value, step)
         self._display.show(row, {k: v for k, v in row.items() if tensorboard_tag(k).startswith("task/")})
 
     def close(self, message: str = "") -> None:
         """Closes the files and leaves `message` on the terminal."""
-        self._file.close()
-        self._tensorboard.close()
+        with self._excused(FILE):
+            if self._file is not None:
+                self._file.close()
+        with self._excused("TensorBoard's file"):
+            if self._tensorboard is not None:
+                self._tensorboard.close()
         self._display.close(message)
+
+    def _open(self) -> IO[str]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        return open(self._path, "a", encoding="utf-8")
+
+    def _append(self, row: Row) -> None:
+        """Writes a line; into a new file if somebody deleted the old one."""
+        if self._file is None or os.fstat(self._file.fileno()).st_nlink == 0:
+            self._file = self._open()
+        finite = {k: v if math.isfinite(v) else None for k, v in row.items()}
+        try:
+            self._file.write(json.dumps(finite) + "\n")
+            self._file.flush()
+        except OSError:
+            file, self._file = self._file, None  # what is left in its buffer would be written again with the next line
+            with contextlib.suppress(OSError):
+                file.close()
+            raise
+
+    @contextlib.contextmanager
+    def _excused(self, what: str) -> Iterator[None]:
+        """Says once what went wrong inside, and goes on."""
+        try:
+            yield
+        except Exception as error:  # TensorBoard's thread hands on whatever it met
+            if what not in self._said:
+                self._said.add(what)
+                reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+                print(
+                    f"warning: {what} in {self._path.parent} cannot be written: {reason}; training goes on", flush=True
+                )
 
 
 def _rows_until(path: Path, iteration: int) -> List[str]:
-    """Lines of an earlier part of the run up to `iteration`, without a last line that was cut off."""
+    """Lines of an earlier part of the run up to `iteration`, without those that are damaged or were cut off."""
     if iteration == 0 or not path.exists():
         return []
-    with open(path, encoding="utf-8") as file:
-        return [line for line in file if line.endswith("}\n") and json.loads(line)["iteration"] <= iteration]
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return [line for line in file if line.endswith("}\n") and _iteration(line) <= iteration]
+
+
+def _iteration(line: str) -> float:
+    """Of a row; infinity if the line is none."""
+    try:
+        return float(json.loads(line)["iteration"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf

@@ -76,6 +76,10 @@ class PPOCfg:
     reward_clip: float = 10.0
     """Normalised rewards are clipped to +-this."""
 
+    def num_minibatches(self, num_samples: int) -> int:
+        """Of an epoch over so many samples."""
+        return max(1, round(num_samples / self.minibatch_size))
+
     @staticmethod
     def recipe() -> PPOCfg:
         """The published recipe: constant learning rate, small minibatches, normalised rewards."""
@@ -124,9 +128,11 @@ class PPO:
     stat_names: Tuple[str, ...] = (
         *("policy_loss", "entropy", "kl", "clip_fraction", "value_loss", "grad_norm"),
         *("nonfinite_steps", "kl_stopped_steps", "explained_variance", "learning_rate", "action_std", "reward"),
+        "finite_weights",
     )
     """Names of what `update` returns.  Losses, `clip_fraction` and `grad_norm` are means over minibatches.  `kl` is the mean of
     the last epoch.  `*_steps` count skipped gradient steps.  `reward` is the mean per step before any normalisation.
+    `finite_weights` is 1, or 0 if a parameter is not finite.
     Of several ranks each has an `explained_variance` and a `reward` of its own; all else is the same on all."""
 
     def __init__(
@@ -203,7 +209,9 @@ class PPO:
         losses = torch.nanmean(per_step.masked_fill(~finite.unsqueeze(-1), math.nan), dim=0)
         losses[2].copy_(kl)
         skipped = torch.stack([(~finite).sum(), (finite & (step_kl > self._max_kl)).sum()]).float()
-        after = torch.stack([explained, self.learning_rate, self.policy.std.detach().mean(), rollout.rewards.mean()])
+        finite_weights = torch.isfinite(self.optimizer.params.all.detach().sum()).float()  # a NaN or inf stays in a sum
+        std = self.policy.std.detach().mean()
+        after = torch.stack([explained, self.learning_rate, std, rollout.rewards.mean(), finite_weights])
         return torch.cat([losses, skipped, after])
 
     def warm_up(self, rollout: RolloutBuffer) -> None:
@@ -258,7 +266,7 @@ class PPO:
         """Runs all epochs; returns per-step statistics (steps, 6) and the mean KL of the last epoch, ()."""
         cfg = self.cfg
         num_samples = batch.obs.shape[0]
-        num_minibatches = max(1, round(num_samples / cfg.minibatch_size))
+        num_minibatches = cfg.num_minibatches(num_samples)
         size = num_samples // num_minibatches
         per_step: List[Tensor] = []
         kl = old_std.new_zeros(())
@@ -347,7 +355,7 @@ class PPO:
             dones = rollout.terminated | rollout.truncated
             sums = discounted_sums(rollout.rewards, dones, self.discounted_return, self.cfg.gamma)
             self.reward_normalizer.update(sums[:-1].unsqueeze(-1), ranks)
-            self.discounted_return.copy_(sums[-1])
+            self.discounted_return.copy_(torch.nan_to_num(sums[-1], 0.0, 0.0, 0.0))  # a NaN would never leave: NaN x 0
 
     def _value(self, critic_obs: Tensor) -> Tensor:
         """The normalised value, (...), of raw critic observations (..., num_critic_obs)."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -15,46 +16,26 @@ from torch import Tensor
 from ppo_grasp.actor_critic import ActorCritic
 from ppo_grasp.checkpoint import BEST, LAST, save_checkpoint, versions
 from ppo_grasp.device.graphs import CapturedFunction, side_stream
-from ppo_grasp.device.precision import tf32
+from ppo_grasp.device.precision import has_bfloat16, tf32
 from ppo_grasp.device.ranges import mark_ranges, named_range, time_physics
-from ppo_grasp.device.timing import Stopwatch, milliseconds, now, time_third_call
+from ppo_grasp.device.timing import now
 from ppo_grasp.display import Describe
-from ppo_grasp.distributed import (
-    ALONE,
-    RankError,
-    Ranks,
-    Silent,
-    all_random_states,
-    mean_of,
-    random_state,
-    resume_random_state,
-)
+from ppo_grasp.distributed import ALONE, GRACE_S, RankError, Ranks, Silent
 from ppo_grasp.metrics import CHARTS, COUNTERS, LOSSES, MetricsLogger, process_age
 from ppo_grasp.ppo import PPO
 from ppo_grasp.rollout import RolloutBuffer
 from ppo_grasp.run.config import TrainerCfg
-from ppo_grasp.run.state import check_sizes, restore, training_state
+from ppo_grasp.run.evaluation import Evaluate, RunningEvaluation
+from ppo_grasp.run.files import directory_lock, excused, replace_file
+from ppo_grasp.run.health import Health
+from ppo_grasp.run.random_state import all_random_states, random_state
+from ppo_grasp.run.rescue import rescue, save_without_the_others
+from ppo_grasp.run.signals import SAME_REQUEST_S, Signals, name_of
+from ppo_grasp.run.state import check_sizes, restore, resume_episodes, score_in, training_state
+from ppo_grasp.run.timing import Issued, PartTimes
 from ppo_grasp.vec_task import VecTask
 
-Evaluate = Callable[[ActorCritic], Dict[str, float]]
 Logger = Union[MetricsLogger, Silent]
-
-
-class _Issued(NamedTuple):
-    """An iteration that was issued to the device and may still be running there."""
-
-    iteration: int
-    env_steps: int
-    values: Tensor
-    """On the host, valid once `end` has passed."""
-    since: Any
-    """When the iteration before ended, or this one began: throughput counts what the host does in between."""
-    begin: Any
-    middle: Any
-    """When the rollout was over and the update began."""
-    end: Any
-    physics_ms: float
-    """Of this rollout on a CPU; on a GPU of the last rollout that was measured."""
 
 
 class Trainer:
@@ -74,12 +55,14 @@ class Trainer:
         describe: Optional[Describe] = None,
         best_by: Tuple[str, ...] = ("success_rate",),
         ranks: Ranks = ALONE,
+        eval_task: Optional[VecTask] = None,
     ) -> None:
         """evaluate: returns metrics of a policy.
         extra_config: plain values about the task, for config.json and the checkpoints.
         describe: puts a row of metrics into a sentence for the terminal; empty if there is nothing to say.
         best_by: names of the metrics that decide which checkpoint is the best.  Where the first are equal, the next decides.
-        ranks: the processes that train together.  Each has a trainer, and calls its methods at the same time."""
+        ranks: the processes that train together.  Each has a trainer, and calls its methods at the same time.
+        eval_task: what `evaluate` plays.  Checkpoints keep its `state_dict`, and evaluations report its `diagnostics`."""
         taken = set(task.metric_names) & {*COUNTERS, *CHARTS, *LOSSES} - {"success_rate"}
         if taken:
             raise ValueError(f"metric names {sorted(taken)} of the task are the engine's own")
@@ -90,7 +73,7 @@ class Trainer:
             "num_actions": task.num_actions,
         }
         self.device = torch.device(task.device)
-        amp = cfg.amp and _has_bfloat16(self.device)
+        amp = cfg.amp and has_bfloat16(self.device)
         self.cfg = cfg = replace(cfg, amp=amp, network=replace(cfg.network, **sizes))
         self.task = task
         mark_ranges(cfg.profile and torch.cuda.is_available())
@@ -105,6 +88,7 @@ class Trainer:
         ranks.connect(self.device)
         self.run_dir = Path(run_dir)
         self.evaluate = evaluate
+        self.evaluation = RunningEvaluation(eval_task, cfg.seed + 1, self.device, ranks)
         self.describe = describe
         self.config: Dict[str, Any] = {"trainer": asdict(cfg), "task": extra_config or {}}
         if ranks.size > 1:
@@ -125,14 +109,19 @@ class Trainer:
         self.best: Tuple[float, ...] = (-math.inf,)
         self.earlier_wall_s = 0.0
         self._began = 0.0
-        self.resumed_rng: Optional[List[Dict[str, Any]]] = None
-        self._running: Optional[_Issued] = None
-        self._physics = Stopwatch(self.device)
-        self._physics_ms = math.nan
-        self._policy_ms = math.nan
-        self._last_end: Any = None
+        self.between_iterations = True
+        """Whether task and buffer are at the end of an iteration, from where a resume is exact."""
+        self.unlogged: Optional[Dict[str, float]] = None
+        """The row of an iteration that waits for its evaluation."""
         self.task_metrics: Dict[str, float] = {"success_rate": 0.0} if "success_rate" in task.metric_names else {}
-        self._extra_row: Dict[str, float] = {}
+        self._resumed: Optional[Dict[str, Any]] = None
+        self._running: Optional[Issued] = None
+        self._times = PartTimes(self.policy, self.buffer, self.device)
+        self._last_end: Any = None
+        self._health = Health(cfg.ppo.num_epochs * cfg.ppo.num_minibatches(cfg.ppo.num_steps * task.num_envs))
+        self._saved = False
+        self._save_wanted = False
+        self._stopped_by: Optional[int] = None
 
     @property
     def best_score(self) -> float:
@@ -145,21 +134,39 @@ class Trainer:
         return self.earlier_wall_s + process_age()
 
     def run(self) -> Dict[str, float]:
-        """Trains to the end, or to Ctrl-C; returns counters and the best score."""
+        """Trains to the end, or until a signal asks to stop; returns counters, the best score and the signal, 0 for none.
+
+        Raises DirectoryInUseError if another process trains in the run directory, and TrainingError if training is pointless.
+        """
+        with directory_lock(self.run_dir) if self.ranks.writes else contextlib.nullcontext():
+            return self._run()
+
+    def _run(self) -> Dict[str, float]:
         log = self._logger()
+        self.best = tuple(self.ranks.gather(list(score_in(self.run_dir / BEST, self.best_by)))[0])
         message = "training failed"
+        signals = Signals(self.cfg.save_on, SAME_REQUEST_S if self.ranks.size == 1 else GRACE_S)
         try:
-            with side_stream(self.device), self.ranks.listening():
+            with side_stream(self.device), signals:
                 try:
-                    self._loop(log)
-                    message = "done"
-                except KeyboardInterrupt:
                     message = "interrupted"
-                self._report_running(log)
+                    with contextlib.suppress(KeyboardInterrupt):
+                        self._loop(log, signals)
+                        message = "done" if self._stopped_by is None else "interrupted"
+                    self._report_running(log)
+                except RankError:
+                    raise
+                except BaseException as error:
+                    message = rescue(self, error)
+                    raise
+                number = self._stopped_by or signals.received
+                if number is not None and message != "done":
+                    message = f"interrupted by {name_of(number)}"
                 self.save(self.run_dir / LAST)
             message += f": {self.env_steps} steps in {self.wall_s:.0f} s, checkpoint in {self.run_dir / LAST}"
         except RankError as error:
-            raise RankError(f"{error}; {self._save_without_the_others()}") from error
+            message = "training failed"
+            raise RankError(f"{error}; {save_without_the_others(self)}") from error
         finally:
             if self.ranks.size > 1:
                 self._learn.release()
@@ -170,17 +177,16 @@ class Trainer:
             "wall_s": self.wall_s,
             "best_score": self.best_score,
             "interrupted": float(message.startswith("interrupted")),
+            "signal": float(number or 0),
         }
 
     def save(self, path: Union[str, Path]) -> None:
         """Writes everything that training needs to go on."""
         self._wait_for_device()
         states = all_random_states(self.ranks, random_state(self.device))
+        of_evaluation = self.evaluation.random_states()
         if self.ranks.writes:
-            self._write(path, states)
-
-    def _write(self, path: Union[str, Path], random_states: List[Dict[str, Any]]) -> None:
-        save_checkpoint(path, self.policy, training_state(self, random_states))
+            save_checkpoint(path, self.policy, training_state(self, states, of_evaluation))
 
     def begin_with(self, policy: ActorCritic) -> None:
         """Makes `run` start with the weights and normalisers of a trained policy.  Raises CheckpointError if sizes differ."""
@@ -190,56 +196,94 @@ class Trainer:
             self.ppo.learning_rate.fill_(self.cfg.ppo.min_learning_rate)
 
     def load(self, path: Union[str, Path]) -> None:
-        """Makes `run` go on from a checkpoint, with new episodes in all environments.  Raises CheckpointError."""
-        restore(self, path)
+        """Makes `run` go on from a checkpoint, in the middle of its episodes if they fit.  Raises CheckpointError."""
+        self._resumed = restore(self, path)
 
-    def _loop(self, log: Logger) -> None:
+    def _loop(self, log: Logger, signals: Signals) -> None:
         cfg = self.cfg
         self._start(log)
         self._began = process_age()
-        next_eval = self.env_steps + cfg.eval_interval
-        next_checkpoint = self.env_steps + cfg.checkpoint_interval
+        self._ask(signals)
+        if self.unlogged is not None:  # the run before was stopped in its evaluation
+            self._conclude(log, signals, evaluate=self.evaluate is not None, save=False)
         finished = self._finished()
-        while not finished:
+        while not finished and self._stopped_by is None:
             issued = self._iterate(log)
             self._report_running(log)
             self._running = issued
             finished = self._finished()
-            if self.env_steps >= next_checkpoint and not finished:
-                next_checkpoint = self.env_steps + cfg.checkpoint_interval
-                self.save(self.run_dir / LAST)
-                self._extra_row.update({f"diagnostics_{k}": v for k, v in self.task.diagnostics().items()})
-            if self.evaluate is not None and (self.env_steps >= next_eval or finished):
-                next_eval = self.env_steps + cfg.eval_interval
-                self._evaluate()
-                if not self._collect.will_capture:
-                    self._time_parts()
-                self._report_running(log)
-                self._last_end = None  # the time of an evaluation does not count as training
-            if math.isnan(self._policy_ms) and not self._collect.will_capture:
-                self._time_parts()
+            self._ask(signals)
+            if math.isnan(self._times.policy_ms) and not self._collect.will_capture:
+                self._times.measure(self._collect.enabled)
+            evaluate = self.evaluate is not None and (finished or self._passed(cfg.eval_interval))
+            save = not finished and (self._passed(cfg.checkpoint_interval) or not self._saved or self._save_wanted)
+            if evaluate or save or finished:
+                self.unlogged, self._running = self._report(issued), None
+                if not (
+                    evaluate and self._stopped_by
+                ):  # else the resume evaluates: whoever stops may not have the time
+                    self._conclude(log, signals, evaluate, save)
+
+    def _ask(self, signals: Signals) -> None:
+        """Finds out what signals want of any rank."""
+        self._stopped_by, save = self.ranks.agree(signals)
+        self._save_wanted = self._save_wanted or save
+
+    def _conclude(self, log: Logger, signals: Signals, evaluate: bool, save: bool) -> None:
+        """Evaluates, logs the row that waits for it, and saves.
+
+        The best is saved before the last, so that nobody who goes on from the last finds a worse best than it knows.
+        """
+        assert self.unlogged is not None
+        row, best = dict(self.unlogged), False
+        if evaluate:
+            # On a GPU it takes a second, and ranks must not lose each other.
+            signals.may_raise = self.device.type != "cuda" and self.ranks.size == 1
+            try:
+                found, best = self._evaluate()
+            finally:
+                signals.may_raise = False
+            row.update(found)
+        row.update({f"diagnostics_{k}": v for k, v in self.task.diagnostics().items()})
+        if evaluate and not self._collect.will_capture:
+            self._times.measure(self._collect.enabled)
+        log.log(row)
+        self.unlogged = None
+        self._last_end = None  # the time of evaluations and checkpoints does not count as training
+        for name in (BEST,) * best + (LAST,) * save:
+            with excused(f"training goes on, and saves again after {self.cfg.checkpoint_interval} steps"):
+                self.save(self.run_dir / name)
+        self._saved = self._saved or save
+        if self._save_wanted and save:
+            self._save_wanted = False
+            print(f"saved as asked: {self.run_dir / LAST} at {self.env_steps} steps", flush=True)
+
+    def _passed(self, interval: int) -> bool:
+        """Whether the last iteration reached or passed a multiple of so many steps.  A resume passes the same multiples."""
+        return self.env_steps // interval > (self.env_steps - self._samples) // interval
 
     def _start(self, log: Logger) -> None:
-        """Resets the task.  If the normalisers are new, a rollout gives them statistics and is then thrown away."""
+        """Resets the task, or goes on with its episodes.  If the normalisers are new, a rollout gives them statistics and is
+        then thrown away."""
         log.stage("resetting the task ...")
-        obs, critic_obs = self.task.reset()
-        self.buffer.restart(obs, critic_obs)
+        self.buffer.restart(*self.task.reset())
         if self.policy.obs_normalizer.count == 0:
             log.stage("first rollout ...")
             self._collect()
             self.ppo.warm_up(self.buffer)
-        elif self.resumed_rng is not None:
-            states, self.resumed_rng = self.resumed_rng, None
-            resume_random_state(self.ranks, states, self.cfg.seed + self.iteration, self.device)
+        elif self._resumed is not None:
+            resume_episodes(self, self._resumed)
+        self._resumed = None
         if self.task.metric_names:
             self.task.metric_sums.zero_()
 
-    def _iterate(self, log: Logger) -> _Issued:
+    def _iterate(self, log: Logger) -> Issued:
         """Issues one iteration: a rollout and an update."""
         for function in (self._collect, self._learn):
             if function.will_capture:
                 log.stage(f"capturing {function.name} as a CUDA graph ...")
         begin = now(self.device)
+        self.between_iterations = False
         with named_range("rollout"):
             self._collect()
         middle = now(self.device)
@@ -257,15 +301,16 @@ class Trainer:
         since, self._last_end = self._last_end or begin, end
         self.iteration += 1
         self.env_steps += self._samples
+        self.between_iterations = True
         if self.device.type != "cuda":
-            self._physics_ms = self._physics.milliseconds()
-        return _Issued(self.iteration, self.env_steps, host, since, begin, middle, end, self._physics_ms)
+            self._times.physics_ms = self._times.stopwatch.milliseconds()
+        return Issued(self.iteration, self.env_steps, host, since, begin, middle, end, self._times.physics_ms)
 
     @torch.no_grad()
     def _rollout(self) -> None:
         """Fills the buffer with T steps of the task; captured as one graph."""
         self.buffer.begin()
-        with time_physics(self._physics):
+        with time_physics(self._times.stopwatch):
             for t in range(self.buffer.num_steps):
                 with named_range("policy"), tf32():
                     action = self.policy.act(self.buffer.obs[t])
@@ -281,68 +326,38 @@ class Trainer:
             issued, self._running = self._running, None
             log.log(self._report(issued))
 
-    def _report(self, issued: _Issued) -> Dict[str, float]:
+    def _report(self, issued: Issued) -> Dict[str, float]:
         """The row of metrics of an iteration.  Waits until the device is done with the iteration."""
         self.ranks.wait_for(issued.end)
         values = self.ranks.total(issued.values.tolist())
         stats = {name: value / self.ranks.size for name, value in zip(PPO.stat_names, values)}
         sums = values[len(PPO.stat_names) :]
-        for name, total, count in zip(self.task.metric_names, sums[0::2], sums[1::2]):
-            if count > 0:
-                self.task_metrics[name] = total / count
-
-        environment_ms = milliseconds(issued.begin, issued.middle) - self._policy_ms
+        counted = zip(self.task.metric_names, sums[0::2], sums[1::2])
+        fresh = {name: total / count for name, total, count in counted if count > 0}
+        self.task_metrics.update(fresh)
         row = {
             "iteration": issued.iteration,
             "env_steps": issued.env_steps,
             "wall_s": round(self.wall_s, 3),
-            "steps_per_s": 1e3 * self._samples / max(milliseconds(issued.since, issued.end), 1e-6),
-            "physics_ms": issued.physics_ms,
-            "task_ms": environment_ms - issued.physics_ms,
-            "environment_ms": environment_ms,
-            "policy_ms": self._policy_ms,
-            "update_ms": milliseconds(issued.middle, issued.end),
+            **self._times.row(issued, self._samples),
             **stats,
             **self.task_metrics,
-            **self._extra_row,
         }
-        self._extra_row = {}
+        self._health.check(row, fresh)
         return row
 
-    def _evaluate(self) -> None:
+    def _evaluate(self) -> Tuple[Dict[str, float], bool]:
+        """Measures the policy; returns what to log, and whether it is the best so far."""
         assert self.evaluate is not None
-        with torch.no_grad(), named_range("evaluate"):
-            self._wait_for_device()
-            result = mean_of(self.ranks, self.evaluate(self.policy))
-        self._extra_row.update({f"eval_{k}": float(v) for k, v in result.items()})
+        self._wait_for_device()
+        result = self.evaluation.measure(self.evaluate, self.policy)
         score = tuple(float(result[name]) for name in self.best_by)
-        if score >= self.best:  # of two equal ones the later, which is trained longer
+        best = score >= self.best  # of two equal ones the later, which is trained longer
+        if best:
             self.best = score
-            self.save(self.run_dir / BEST)
-
-    def _time_parts(self) -> None:
-        """Measures how long the simulation and the policy of a rollout take, once the device has done all its work."""
-        if self.device.type == "cuda":
-            torch.cuda.current_stream(self.device).synchronize()
-        if math.isnan(self._policy_ms):
-            self._policy_ms = self._time_policy()
-        self._physics_ms = self._physics.milliseconds()
-
-    @torch.no_grad()
-    def _time_policy(self) -> float:
-        """Milliseconds of the policy in a rollout, run in the same way as there but by itself."""
-
-        def policy() -> None:
-            with tf32():
-                for t in range(self.buffer.num_steps):
-                    self.policy.act(self.buffer.obs[t])
-
-        with torch.random.fork_rng(devices=[]):  # a measurement must not change what training draws
-            return time_third_call(CapturedFunction(policy, self._collect.enabled, name="the policy"), self.device)
+        return {f"eval_{k}": float(v) for k, v in result.items()}, best
 
     def _finished(self) -> bool:
-        if self.ranks.stopping():
-            raise KeyboardInterrupt
         return self._progress() >= 1
 
     def _progress(self) -> float:
@@ -366,18 +381,6 @@ class Trainer:
         if self.ranks.size > 1:
             self.ranks.wait_for(now(self.device))
 
-    def _save_without_the_others(self) -> str:
-        """Writes the last checkpoint if no other rank has begun to, and says where it is.
-
-        The device may be stuck in a reduction, so it copies on another stream.  The parameters are those of the last gradient
-        step: every step is whole, as all ranks take it or none.
-        """
-        path = self.run_dir / LAST
-        if self.ranks.claim("checkpoint"):
-            with side_stream(self.device, wait=False):
-                self._write(path, [random_state(self.device)])
-        return f"{self.env_steps} steps are in {path}"
-
     def _logger(self) -> Logger:
         """What writes this run's numbers; on one rank alone."""
         if not self.ranks.writes:
@@ -391,10 +394,6 @@ class Trainer:
 
     def _save_config(self) -> None:
         self.run_dir.mkdir(parents=True, exist_ok=True)
-        with open(self.run_dir / "config.json", "w", encoding="utf-8") as file:
-            json.dump({**self.config, "versions": versions()}, file, indent=2, default=str)
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    """Whether matrix products in bfloat16 are fast there: on NVIDIA's GPUs since Ampere."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        text = json.dumps({**self.config, "versions": versions()}, indent=2, default=str)
+        with excused("training goes on"):
+            replace_file(self.run_dir / "config.json", [text])

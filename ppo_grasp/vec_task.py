@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -48,7 +48,8 @@ class VecTask:
     engine sets both before the first `reset`.  Counters of steps count those of all."""
 
     metric_names: Tuple[str, ...] = ()
-    """Names of the rows of `metric_sums`."""
+    """Names of the rows of `metric_sums`.  If one is `failed_worlds`, the share of episodes that ended because their world
+    diverged, training stops when that is most of them for long."""
     metric_sums: Tensor
     """(len(metric_names), 2) float32, sum and count of each metric.  The engine reports sum / count and then zeroes both."""
 
@@ -76,8 +77,20 @@ class VecTask:
         return {}
 
     def state_dict(self) -> Dict[str, Any]:
-        """What a resumed run needs besides the simulation: curriculum, counters.  Tensors and plain values."""
+        """What a resumed run needs besides the running episodes: curriculum, counters.  Tensors and plain values."""
         return {}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Restores `state_dict`."""
+
+    def episodes_state(self) -> Optional[Dict[str, Any]]:
+        """The running episodes with their simulation, so that a resumed run goes on in the middle of them.
+
+        Tensors and plain values, between two steps.  None if the task cannot do that; a resumed run then starts new episodes.
+        """
+        return None
+
+    def load_episodes_state(self, state: Dict[str, Any]) -> None:
+        """Restores `episodes_state`, after a `reset`.  Raises ValueError if it is of another number of environments or of
+        another world; the message says of which, and the task must be reset again."""
+        raise ValueError("the task cannot go on with episodes")

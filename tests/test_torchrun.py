@@ -79,7 +79,7 @@ def test_a_killed_process_ends_the_run_which_goes_on_and_stops_at_sigterm(
     wait_for_rows(process, run_dir, before + 5)
     process.send_signal(signal.SIGTERM)
     status, out, err = end(process)
-    assert "interrupted: " in out and not errors(err)
+    assert "interrupted by SIGTERM: " in out and not errors(err)
     later = load_checkpoint(run_dir / LAST)["state"]
     assert later["iteration"] >= before + 5 and later["env_steps"] == 64 * later["iteration"]
     assert len(later["rng_of_ranks"]) == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Literal, Optional
 
 from ppo_grasp.actor_critic import ActorCriticCfg
 from ppo_grasp.ppo import PPOCfg
@@ -20,7 +20,10 @@ class TrainerCfg:
     eval_interval: int = 4_000_000
     """Environment steps between two evaluations."""
     checkpoint_interval: int = 5_000_000
-    """Environment steps between two writes of checkpoint_last.pt, which is also written at the end and on Ctrl-C."""
+    """Environment steps between two writes of checkpoint_last.pt, which is also written after the first
+    iteration, at the end, and when a signal stops training."""
+    save_on: Literal["SIGUSR1", "SIGUSR2"] = "SIGUSR1"
+    """Signal after which checkpoint_last.pt is written and training goes on, for those who know that a machine will stop."""
     seed: int = 0
     """Seed of all random numbers."""
     graphs: bool = True

@@ -93,6 +93,9 @@ def check_state(state: Any) -> None:
     for name in ("ppo", "task", "rng", "task_metrics", "config"):
         if not isinstance(state.get(name), dict):
             raise ContentError(f"state.{name} is {type(state.get(name)).__name__}")
+    for name in ("episodes", "seen", "evaluation", "unlogged"):
+        if not isinstance(state.get(name), (dict, type(None))):
+            raise ContentError(f"state.{name} is {type(state.get(name)).__name__}")
     for name in ("iteration", "env_steps"):
         _whole(state.get(name), f"state.{name}", 0, LARGEST_COUNT)
     _number(state.get("wall_s"), "state.wall_s", 0.0)
@@ -104,11 +107,16 @@ def check_state(state: Any) -> None:
         if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ContentError(f"state.task_metrics.{name} is {value!r}")
     check_random_state(state["rng"], "state.rng")
-    of_ranks = state.get("rng_of_ranks", [])
+    _random_states(state.get("rng_of_ranks", []), "state.rng_of_ranks")
+    if state.get("evaluation") is not None:
+        _random_states(state["evaluation"].get("rng_of_ranks"), "state.evaluation.rng_of_ranks")
+
+
+def _random_states(of_ranks: Any, name: str) -> None:
     if not isinstance(of_ranks, (list, tuple)):
-        raise ContentError("state.rng_of_ranks is no list")
+        raise ContentError(f"{name} is no list")
     for rank, rng in enumerate(of_ranks):
-        check_random_state(rng, f"state.rng_of_ranks[{rank}]")
+        check_random_state(rng, f"{name}[{rank}]")
 
 
 def check_random_state(rng: Any, name: str) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Union
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Sequence, Tuple, Union
 
 from ppo_grasp.actor_critic import ActorCriticCfg
 from ppo_grasp.checkpoint import CheckpointError, load_checkpoint
 from ppo_grasp.run.contents import check_like, check_rates
+from ppo_grasp.run.random_state import RandomState, resume_random_state
+from ppo_grasp.run.settings import describe_differences
 
 if TYPE_CHECKING:
     from ppo_grasp.trainer import Trainer
@@ -16,28 +18,47 @@ if TYPE_CHECKING:
 SIZES = ("num_obs", "num_critic_obs", "num_actions", "actor_hidden", "critic_hidden")
 
 
-def training_state(trainer: Trainer, random_states: List[Dict[str, Any]]) -> Dict[str, Any]:
-    """Everything that training needs to go on.  random_states: of all ranks."""
+def training_state(
+    trainer: Trainer, random_states: Sequence[RandomState], of_evaluation: Sequence[RandomState]
+) -> Dict[str, Any]:
+    """Everything that training needs to go on as if it had never stopped.
+
+    random_states, of_evaluation: of all ranks.  The running episodes are left out before the first iteration, in the middle
+    of one, if the task cannot give them, and of several ranks.
+    """
+    exact = trainer.between_iterations and trainer.iteration > 0 and trainer.ranks.size == 1
+    episodes = trainer.task.episodes_state() if exact else None
+    buffer, seen = trainer.buffer, None
+    if episodes is not None:  # copies, as a view would be saved with all that it is a view of
+        seen = {"obs": buffer.obs[-1].clone(), "critic_obs": buffer.critic_obs[-1].clone()}
     return {
         "iteration": trainer.iteration,
         "env_steps": trainer.env_steps,
         "wall_s": trainer.wall_s,
         "best_score": trainer.best_score,
         "best": trainer.best,
+        "best_by": trainer.best_by,
         "ppo": trainer.ppo.state_dict(),
         "task": trainer.task.state_dict(),
+        "episodes": episodes,
+        "seen": seen,
         "rng": random_states[0],
-        "rng_of_ranks": random_states,
+        "rng_of_ranks": list(random_states),
+        "evaluation": trainer.evaluation.state_dict(list(of_evaluation)),
         "task_metrics": trainer.task_metrics,
+        "unlogged": trainer.unlogged,
         "config": trainer.config,
     }
 
 
-def restore(trainer: Trainer, path: Union[str, Path]) -> None:
-    """Makes a trainer go on from a checkpoint, with new episodes in all environments.  Raises CheckpointError."""
+def restore(trainer: Trainer, path: Union[str, Path]) -> Dict[str, Any]:
+    """Takes up everything but the episodes and the random state, which `resume_episodes` does; returns the state.
+
+    Says which settings differ from the checkpoint's.  Raises CheckpointError.
+    """
     payload = load_checkpoint(path)
     check_sizes(trainer.cfg.network, payload["network"], str(path))
-    state = payload["state"]
+    state: Dict[str, Any] = payload["state"]
     try:
         check_like(payload["model"], trainer.policy.state_dict(), "model")
         check_like(state["ppo"], trainer.ppo.state_dict(), "ppo", any_shape=("discounted_return",))
@@ -47,13 +68,62 @@ def restore(trainer: Trainer, path: Union[str, Path]) -> None:
         trainer.task.load_state_dict(state["task"])
         trainer.iteration = state["iteration"]
         trainer.env_steps = state["env_steps"]
-        known = len(trainer.best_by) == 1 or "best" in state  # else the score is by another measure
-        trainer.best = tuple(state.get("best", (state["best_score"],))) if known else (-math.inf,)
+        trainer.best = _score(state, trainer.best_by)  # until `run` has looked into its directory
         trainer.earlier_wall_s = state["wall_s"]
-        trainer.resumed_rng = state.get("rng_of_ranks", [state["rng"]])
         trainer.task_metrics = state["task_metrics"]
+        trainer.unlogged = state["unlogged"]
+        if state["evaluation"] is not None:
+            trainer.evaluation.load_state_dict(state["evaluation"])
     except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
         raise CheckpointError(f"{path} does not fit: {' '.join(str(error).split())[:200]}") from error
+    different = describe_differences(state["config"], trainer.config)
+    if different:
+        print(different, flush=True)
+    return state
+
+
+def resume_episodes(trainer: Trainer, state: Dict[str, Any]) -> None:
+    """Goes on in the middle of the episodes, or says why they are new.  The task has been reset before.
+
+    The random state is restored last, since all of this may draw from it.
+    """
+    reason = "the checkpoint holds none"
+    if trainer.ranks.size > 1:
+        reason = "several processes keep none"
+    elif state["episodes"] is not None:
+        try:
+            trainer.task.load_episodes_state(state["episodes"])
+            trainer.buffer.restart(state["seen"]["obs"], state["seen"]["critic_obs"])
+            reason = ""
+        except (ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            trainer.buffer.restart(*trainer.task.reset())
+    if reason and trainer.iteration > 0:
+        print(f"new episodes begin: {reason}", flush=True)
+    seed = trainer.cfg.seed + trainer.iteration
+    resume_random_state(trainer.ranks, state.get("rng_of_ranks", [state["rng"]]), seed, trainer.device)
+
+
+def score_in(best: Path, best_by: Tuple[str, ...]) -> Tuple[float, ...]:
+    """The score of the best checkpoint that is there; -inf if there is none that can be read, or by another measure.
+
+    The file decides, and not what a last checkpoint remembers: that one may be older, or of another directory.
+    """
+    if not best.is_file():
+        return (-math.inf,)
+    try:
+        state = load_checkpoint(best)["state"]
+    except CheckpointError as error:
+        print(f"{best} will be replaced by the next evaluation: {error}", flush=True)
+        return (-math.inf,)
+    return _score(state, best_by)
+
+
+def _score(state: Dict[str, Any], best_by: Tuple[str, ...]) -> Tuple[float, ...]:
+    """The score that a checkpoint knows; -inf if it was by another measure."""
+    score = tuple(state.get("best", (state["best_score"],)))
+    same = tuple(state.get("best_by", best_by)) == best_by and len(score) == len(best_by)
+    return score if same else (-math.inf,)
 
 
 def check_sizes(network: ActorCriticCfg, other: Mapping[str, Any], what: str) -> None:

@@ -44,6 +44,8 @@ def run(command: Callable[[], None]) -> None:
     except RuntimeError as error:
         if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
             fail("there is not enough memory: give fewer --num-envs")
+        if type(error).__name__ == "TrainingError":  # said already, with what was saved; no mistake of the user's
+            raise SystemExit(1) from None
         if type(error).__name__ != "SimulatorError":
             raise
         fail(str(error))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
 
@@ -15,6 +17,7 @@ from ppo_grasp import ActorCritic, CheckpointError, Trainer, find_last, load_pol
 from ppo_grasp.device.policy_runner import PolicyRunner
 from ppo_grasp.distributed import RankError, Ranks, join
 from ppo_grasp.metrics import FILE as METRICS
+from ppo_grasp.run.files import directory_lock, discard_if_empty, new_directory
 from tasks.commands import errors, options
 from tasks.commands.loading import checkpoint_path, load_set
 from tasks.commands.presets import COMMON, TrainArgs, defaults, settings_of
@@ -22,6 +25,7 @@ from tasks.commands.report import after_training
 from tasks.evaluation.measure import STEADINESS, evaluate
 from tasks.evaluation.trained_for import identity
 from tasks.grasp import build
+from tasks.grasp.environment import GraspTask
 from tasks.grasp.observations import ACTOR, Layout
 from tasks.grasp.rewards import resolve
 from tasks.hands import get_hand
@@ -52,15 +56,29 @@ def train(args: TrainArgs) -> None:
     ranks = join(args.trainer.rank_timeout)
     check(args)
     checkpoint = find_checkpoint(args)
+    sim = registry.choose(args.sim)
+    made = args.run_dir is None or not args.run_dir.exists()
+    if args.run_dir is None and ranks.writes:
+        args.run_dir = new_directory(RUNS, time.strftime("%Y-%m-%d_%H-%M-%S"))
+    run_dir, checkpoint = agree(args, checkpoint, sim, ranks)
+    args.run_dir = run_dir
+    try:
+        with directory_lock(run_dir) if ranks.writes else contextlib.nullcontext():
+            train_in(run_dir, args, checkpoint, sim, ranks)
+    finally:
+        if made and ranks.writes:
+            discard_if_empty(run_dir)
+
+
+def train_in(
+    run_dir: Path, args: TrainArgs, checkpoint: Optional[Path], sim: registry.SimulatorEntry, ranks: Ranks
+) -> None:
+    """Trains in a directory, from a checkpoint, or from the start if that is None."""
     policy = None
     if args.init_policy is not None:
         policy, _ = load_policy(checkpoint_path(args.init_policy, "--init-policy"))
         network = args.trainer.network
         network.actor_hidden, network.critic_hidden = policy.cfg.actor_hidden, policy.cfg.critic_hidden
-    if args.run_dir is None:
-        args.run_dir = RUNS / time.strftime("%Y-%m-%d_%H-%M-%S")
-    sim = registry.choose(args.sim)
-    checkpoint = agree(args, checkpoint, sim, ranks)
     if not sim.on_gpu:  # its threads and torch's take turns; they disturb each other if both want every core
         torch.set_num_threads(max(1, (os.cpu_count() or 2) // (2 * ranks.local_size)))
     torch.manual_seed(args.trainer.seed)  # before anything is drawn
@@ -73,24 +91,33 @@ def train(args: TrainArgs) -> None:
     task = build.make_task(sim.name, objects, args.num_envs, args.task, args.hand, settings, seed=seed)
     print(chosen(args, sim, ranks), flush=True)
     config = {**task_config(args, sim), "reward_weights": task.reward_weights()}
-    measure = evaluation(args, sim, eval_objects, ranks)
-    trainer = Trainer(
-        task, args.trainer, args.run_dir, measure, config, lambda row: describe(row, sim.few_hands), BEST_BY, ranks
-    )
+    eval_task = measure = None
+    if sim.running_evaluation:  # without, a process has room for one simulation
+        episodes = share(args.eval_envs, ranks)
+        eval_task = build.make_task(sim.name, eval_objects, episodes, args.task, args.hand, settings, evaluation=True)
+        eval_task.rank, eval_task.num_ranks = ranks.rank, ranks.size
+        measure = evaluation(args, eval_task)
+
+    def say(row: Dict[str, float]) -> str:
+        return describe(row, sim.few_hands)
+
+    trainer = Trainer(task, args.trainer, run_dir, measure, config, say, BEST_BY, ranks, eval_task)
     if checkpoint is not None:
         trainer.load(checkpoint)
     elif policy is not None:
         trainer.begin_with(policy)
-    interrupted = trainer.run()["interrupted"]
+    result = trainer.run()
     if ranks.writes:
-        after_training(args.run_dir)
+        after_training(run_dir)
     ranks.close()
-    if interrupted:
-        raise KeyboardInterrupt
+    if result["interrupted"]:
+        raise SystemExit(128 + (int(result["signal"]) or signal.SIGINT))
 
 
-def agree(args: TrainArgs, checkpoint: Optional[Path], sim: registry.SimulatorEntry, ranks: Ranks) -> Optional[Path]:
-    """Gives all processes the run directory and the checkpoint of rank 0.  Raises RankError if their simulators differ."""
+def agree(
+    args: TrainArgs, checkpoint: Optional[Path], sim: registry.SimulatorEntry, ranks: Ranks
+) -> Tuple[Path, Optional[Path]]:
+    """The run directory and the checkpoint of rank 0, for all processes.  Raises RankError if their simulators differ."""
     here = {"sim": sim.name, "run_dir": str(args.run_dir), "checkpoint": checkpoint and str(checkpoint)}
     each = ranks.gather(here)
     for rank, other in enumerate(each):
@@ -99,8 +126,8 @@ def agree(args: TrainArgs, checkpoint: Optional[Path], sim: registry.SimulatorEn
                 f"process 0 would simulate with {each[0]['sim']}, process {rank} with {other['sim']}: start no more "
                 "processes on a machine than it has GPUs, or choose with --sim"
             )
-    args.run_dir = Path(each[0]["run_dir"])
-    return each[0]["checkpoint"] and Path(each[0]["checkpoint"])
+    of_first = each[0]["checkpoint"]
+    return Path(each[0]["run_dir"]), of_first and Path(of_first)
 
 
 def share(eval_envs: int, ranks: Ranks) -> int:
@@ -166,21 +193,14 @@ def compile_kernels(
         ranks.gather("compiled")
 
 
-def evaluation(
-    args: TrainArgs, sim: registry.SimulatorEntry, objects: ObjectSet, ranks: Ranks
-) -> Optional[Callable[[ActorCritic], Dict[str, float]]]:
-    """Measures a policy in worlds of its own; of several processes each plays a share.  None for a simulator that has one simulation in a process."""
-    if not sim.running_evaluation:
-        return None
-    episodes = share(args.eval_envs, ranks)
-    task = build.make_task(sim.name, objects, episodes, args.task, args.hand, settings_of(args, sim), evaluation=True)
-    task.rank, task.num_ranks = ranks.rank, ranks.size
+def evaluation(args: TrainArgs, task: GraspTask) -> Callable[[ActorCritic], Dict[str, float]]:
+    """Measures a policy in worlds of its own, those of `task`; of several processes each plays a share."""
     runner: List[PolicyRunner] = []
 
     def measure(policy: ActorCritic) -> Dict[str, float]:
         if not runner:
             runner.append(PolicyRunner(task, policy.act_deterministic, args.trainer.graphs))
-        result = evaluate(task, lambda: runner[0].play(args.task.episode_steps), episodes).summary()
+        result = evaluate(task, lambda: runner[0].play(args.task.episode_steps), task.num_envs).summary()
         rates = ("success_rate", "still_success_rate", "ever_success_rate", "average_lift_height_m")
         return {key: float(result[key]) for key in (*rates, *STEADINESS)}
 
@@ -224,6 +244,7 @@ def task_config(args: TrainArgs, sim: registry.SimulatorEntry) -> Dict[str, Any]
         "hand": args.hand,
         "hand_names": identity(get_hand(args.hand)),
         "num_envs": args.num_envs,
+        "threads": torch.get_num_threads(),
         "preset": args.preset,
         "init_policy": args.init_policy and str(args.init_policy),
         "grasp": asdict(args.task),

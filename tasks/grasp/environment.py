@@ -11,6 +11,7 @@ from torch import Tensor
 from ppo_grasp.device.graphs import SecondStream
 from ppo_grasp.device.ranges import named_range
 from ppo_grasp.vec_task import Step, VecTask
+from tasks.grasp import running
 from tasks.grasp.actions import DriveTargets
 from tasks.grasp.config import GraspCfg
 from tasks.grasp.curriculum import ObjectCurriculum
@@ -63,6 +64,8 @@ class GraspTask(VecTask):
 
         self.previous_action = torch.zeros(n, hand.num_drives, device=device)
         self.env_steps = torch.zeros((), dtype=torch.int64, device=device)
+        self.counts_from = torch.zeros((), dtype=torch.int64, device=device)
+        """In training: as of so many `env_steps` the episodes that end are counted, see `reset`."""
         self._turn = torch.zeros((), dtype=torch.int64, device=device)
         """In evaluation: the object that the first world gets next."""
         self._lift = torch.tensor([0.0, 0.0, cfg.lift_height], device=device)
@@ -80,7 +83,11 @@ class GraspTask(VecTask):
     # The order of a step.
 
     def reset(self) -> Tuple[Tensor, Tensor]:
-        """See `VecTask.reset`.  Training worlds start at random times of their episodes, so that they do not end at once."""
+        """See `VecTask.reset`.  Training worlds start at random times of their episodes, so that they do not end at once.
+
+        They are counted once an episode's time has passed.  Before that only those end that began in their middle or were
+        cut short, and their success says nothing of the policy.
+        """
         everywhere = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         self.episodes.counted.zero_()
         start = self._draw_start(self._next_objects())
@@ -91,6 +98,7 @@ class GraspTask(VecTask):
             self._turn += self.num_envs * self.num_ranks
         else:
             self.episodes.time.copy_(torch.randint_like(self.episodes.time, self.cfg.episode_steps))
+            torch.add(self.env_steps, self.cfg.episode_steps * self.num_envs * self.num_ranks, out=self.counts_from)
         return seen
 
     def step(self, action: Tensor) -> Step:
@@ -153,9 +161,9 @@ class GraspTask(VecTask):
     def _count_ended(self, ended: Tensor, truncated: Tensor, o: Outcome) -> None:
         """Tells metrics, curriculum and, in evaluation, the records of the episodes that ended."""
         held, still = truncated & self.episodes.held, truncated & self.episodes.still
-        counts = ended & ~self.episodes.counted if self.evaluation else ended
+        counts = ended & (~self.episodes.counted if self.evaluation else self.env_steps >= self.counts_from)
         self.metrics.add_episodes(counts, self.episodes, held, still, o)
-        self.curriculum.report(o.now.state.object_id, ended, held)
+        self.curriculum.report(o.now.state.object_id, counts, held)
         if self.evaluation:
             self.episodes.keep_record(ended, held, still, o)
 
@@ -222,10 +230,19 @@ class GraspTask(VecTask):
         return self.simulator.diagnostics()
 
     def state_dict(self) -> Dict[str, Any]:
-        """Curriculum and the steps it counts."""
-        return {"env_steps": self.env_steps, **self.curriculum.state_dict()}
+        """Curriculum, the steps it counts, and in evaluation whose turn it is."""
+        return {"env_steps": self.env_steps, "turn": self._turn, **self.curriculum.state_dict()}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Restores `state_dict`."""
         self.env_steps.copy_(state["env_steps"])
+        self._turn.copy_(state.get("turn", self._turn))  # checkpoints of format 1 have none
         self.curriculum.load_state_dict(state)
+
+    def episodes_state(self) -> Optional[Dict[str, Any]]:
+        """See `VecTask.episodes_state`."""
+        return running.episodes_state(self)
+
+    def load_episodes_state(self, state: Dict[str, Any]) -> None:
+        """See `VecTask.load_episodes_state`."""
+        running.load_episodes_state(self, state)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 import torch
 from torch import Tensor
@@ -148,6 +148,16 @@ class Simulator:
     def diagnostics(self) -> Dict[str, float]:
         """Counters since the last call, such as `nan_resets`.  They are copied to the host, so ask rarely."""
         return {}
+
+    def state_dict(self) -> Optional[Dict[str, Tensor]]:
+        """The physics of all worlds between two steps, (N, ...) on the CPU, exact to the bit; None if it cannot be read whole."""
+        return None
+
+    def load_state_dict(self, state: Dict[str, Tensor]) -> None:
+        """Restores `state_dict`; what follows is then the same.  Before it, `reset` must have put the same objects with the same
+        masses and friction into the worlds.  Raises KeyError or ValueError if the state is of another hand or number of worlds.
+        """
+        raise ValueError(f"{self.name} cannot go on in the middle of an episode")
 
     def close(self) -> None:
         """Frees what the garbage collector does not."""

@@ -16,6 +16,7 @@ import torch
 from rank_cases import STEPS, WORLDS, deterministic
 
 from ppo_grasp.distributed import ALONE, Ranks
+from ppo_grasp.run.signals import Signals
 
 ROOT = Path(__file__).resolve().parents[2]
 SUPPORT = ROOT / "tests" / "support"
@@ -135,4 +136,4 @@ def test_alone_nothing_is_changed() -> None:
     assert ranks.pool(x, x) == (x, x) and ranks.total([1.0]) == [1.0] and ranks.gather("a") == ["a"]
     mean, std = ranks.mean_and_std(x)
     assert torch.equal(mean, x.mean()) and torch.equal(std, x.std())
-    assert not ranks.stopping() and ranks.largest(2.0) == 2.0 and ranks.writes and ranks.seed(7) == 7
+    assert ranks.agree(Signals()) == (None, False) and ranks.largest(2.0) == 2.0 and ranks.writes and ranks.seed(7) == 7

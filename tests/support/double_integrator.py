@@ -49,7 +49,7 @@ class DoubleIntegrator(VecTask):
 
     def __init__(self, num_envs: int, time_limit: int, device: str = "cpu", rest_every_limit: bool = False) -> None:
         """rest_every_limit: all episodes start together, in a state that is a function of how many there were before:
-        resuming at such a moment is exact."""
+        resuming at such a moment is exact even with new episodes."""
         self.num_envs = num_envs
         self.time_limit = time_limit
         self.device = torch.device(device)
@@ -99,6 +99,15 @@ class DoubleIntegrator(VecTask):
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         self.episodes.copy_(state["episodes"])
+
+    def episodes_state(self) -> Dict[str, Any]:
+        return {"state": self.state.clone(), "age": self.age.clone()}
+
+    def load_episodes_state(self, state: Dict[str, Any]) -> None:
+        if state["age"].shape != self.age.shape:
+            raise ValueError("the number of environments is another")
+        self.state.copy_(state["state"])
+        self.age.copy_(state["age"])
 
 
 @torch.no_grad()

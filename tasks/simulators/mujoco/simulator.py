@@ -15,7 +15,7 @@ from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
 from tasks.simulators.contract import SimState, Simulator, Start
 from tasks.simulators.mujoco.scene import BODY_FIELDS, GEOM_FIELDS, OBJECT_BITS, PhysicsCfg, build_scene
-from tasks.simulators.mujoco.state import MujocoArrays, StateReader
+from tasks.simulators.mujoco.state import PHYSICS_STATE, MujocoArrays, StateReader, check_shapes
 
 _DIVERGED = [
     int(kind)
@@ -144,6 +144,19 @@ class MujocoSimulator(Simulator):
         }
         self._nan_resets, self._reported_full = 0, full
         return result
+
+    def state_dict(self) -> Dict[str, Tensor]:
+        """See `Simulator.state_dict`: float64, with the solver's last solution, from which the next one starts."""
+        return {name: torch.from_numpy(self.batch.bind(name).copy()) for name in PHYSICS_STATE}
+
+    def load_state_dict(self, state: Dict[str, Tensor]) -> None:
+        """See `Simulator.load_state_dict`."""
+        check_shapes(state, {name: self.batch.bind(name).shape for name in PHYSICS_STATE})
+        for name in PHYSICS_STATE:
+            self.batch.bind(name)[:] = state[name].numpy()
+        self.batch.forward(stage=int(mujoco.mjtStage.mjSTAGE_VEL))
+        self._reader.read_motion()
+        self._diverged = self._warning_counts(_DIVERGED)
 
     def model_and_data(self, world: int) -> Tuple[mujoco.MjModel, mujoco.MjData]:
         """The model of one world, with the object that is in it, and its current data: to look at, or to draw."""

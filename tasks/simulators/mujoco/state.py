@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List
+from typing import Dict, List, Tuple
 
 import numpy as np
 import torch
@@ -16,6 +16,19 @@ from tasks.simulators.mujoco.scene import Scene
 
 MAX_SPEED = 200.0
 """m/s or rad/s.  A world whose joint or object is faster has diverged."""
+
+
+PHYSICS_STATE = ("qpos", "qvel", "act", "qacc_warmstart", "ctrl", "time")
+"""Fields of mjData that decide what follows, besides the rows of the model that a reset writes."""
+
+
+def check_shapes(state: Dict[str, Tensor], shapes: Dict[str, Tuple[int, ...]]) -> None:
+    """Raises ValueError unless `state` has a tensor of each of these shapes."""
+    for name, shape in shapes.items():
+        value = state.get(name)
+        if not isinstance(value, Tensor) or tuple(value.shape) != tuple(shape):
+            found = tuple(value.shape) if isinstance(value, Tensor) else "nothing"
+            raise ValueError(f"the physics has {name} {tuple(shape)}, the checkpoint {found}")
 
 
 @dataclass

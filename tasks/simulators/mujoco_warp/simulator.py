@@ -15,7 +15,7 @@ from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
 from tasks.simulators.contract import SimState, Simulator, Start
 from tasks.simulators.mujoco.scene import BODY_FIELDS, GEOM_FIELDS, PhysicsCfg, build_scene
-from tasks.simulators.mujoco.state import Places
+from tasks.simulators.mujoco.state import PHYSICS_STATE, Places, check_shapes
 from tasks.simulators.mujoco_warp.distance import signed_distance
 from tasks.simulators.mujoco_warp.reader import WarpStateReader
 from tasks.simulators.mujoco_warp.writer import WarpStartWriter
@@ -138,6 +138,19 @@ class MujocoWarpSimulator(Simulator):
         self._nan_resets.zero_()
         self._overflow.zero_()
         return result
+
+    def state_dict(self) -> Dict[str, Tensor]:
+        """See `Simulator.state_dict`."""
+        return {name: wp.to_torch(getattr(self.data, name)).cpu().clone() for name in PHYSICS_STATE}
+
+    def load_state_dict(self, state: Dict[str, Tensor]) -> None:
+        """See `Simulator.load_state_dict`.  The arrays keep their addresses."""
+        arrays = {name: wp.to_torch(getattr(self.data, name)) for name in PHYSICS_STATE}
+        check_shapes(state, {name: tuple(array.shape) for name, array in arrays.items()})
+        for name, array in arrays.items():
+            array.copy_(state[name])
+        with self._on_stream():
+            self._refresh_motion()
 
     def close(self) -> None:
         """Frees Warp's arrays now.  If they were freed while a later graph is recorded, that recording would break."""

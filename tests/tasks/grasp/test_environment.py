@@ -293,6 +293,7 @@ def test_diverged_world_ends_and_poisons_nothing(value: float, reward: str, eval
         task = scripted(3, script, evaluation=evaluation, reward=reward)
         task.reset()
         task.episodes.time.zero_()
+        task.counts_from.zero_()  # all episodes are whole
         ends.append((task, play(task, 5)))
     (_, healthy), (task, steps) = ends
     assert [s.terminated.tolist() for s in steps] == [[False, step == 2, False] for step in range(5)]

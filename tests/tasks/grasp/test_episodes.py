@@ -128,6 +128,21 @@ def test_training_counts_every_episode() -> None:
     assert task.env_steps.item() == 90
 
 
+def test_episodes_that_began_in_their_middle_do_not_count() -> None:
+    """After a reset, episodes of 20 steps begin at random times.  Whatever ends in the first 19 steps began in its middle."""
+    task = scripted(40, evaluation=False, episode_steps=20)
+    for _ in range(2):
+        torch.manual_seed(0)
+        task.reset()
+        task.metric_sums.zero_()
+        ended = [step.truncated.sum().item() for step in play(task, 19)]
+        assert sum(ended) > 20 and not any(task.metric_sums[task.metric_names.index("success_rate")])
+        last = play(task, 1)[0].truncated.sum().item()
+        assert task.metric_sums[task.metric_names.index("success_rate")].tolist() == [0, last]
+        sums = dict(zip(task.metric_names, task.metric_sums.tolist()))
+        assert sums["episode_steps"][0] == 20 * sums["episode_steps"][1]
+
+
 def test_progress_is_latched() -> None:
     """Swinging to and fro pays the approach once: an episode's progress is at most the distance at its start."""
     total = torch.zeros(2)
