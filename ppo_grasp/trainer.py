@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import warnings
 from dataclasses import asdict, replace
@@ -26,7 +25,7 @@ from ppo_grasp.ppo import PPO
 from ppo_grasp.rollout import RolloutBuffer
 from ppo_grasp.run.config import TrainerCfg
 from ppo_grasp.run.evaluation import Evaluate, RunningEvaluation
-from ppo_grasp.run.files import directory_lock, excused, replace_file
+from ppo_grasp.run.files import directory_lock, excused, write_config
 from ppo_grasp.run.health import Health
 from ppo_grasp.run.random_state import all_random_states, random_state
 from ppo_grasp.run.rescue import rescue, save_without_the_others
@@ -217,6 +216,7 @@ class Trainer:
                 self._times.measure(self._collect.enabled)
             evaluate = self.evaluate is not None and (finished or self._passed(cfg.eval_interval))
             save = not finished and (self._passed(cfg.checkpoint_interval) or not self._saved or self._save_wanted)
+            save = save or self._keeps()
             if evaluate or save or finished:
                 self.unlogged, self._running = self._report(issued), None
                 if not (
@@ -250,7 +250,8 @@ class Trainer:
         log.log(row)
         self.unlogged = None
         self._last_end = None  # the time of evaluations and checkpoints does not count as training
-        for name in (BEST,) * best + (LAST,) * save:
+        kept = f"checkpoint_{self.env_steps}.pt"
+        for name in (BEST,) * best + (kept,) * self._keeps() + (LAST,) * save:
             with excused(f"training goes on, and saves again after {self.cfg.checkpoint_interval} steps"):
                 self.save(self.run_dir / name)
         self._saved = self._saved or save
@@ -261,6 +262,10 @@ class Trainer:
     def _passed(self, interval: int) -> bool:
         """Whether the last iteration reached or passed a multiple of so many steps.  A resume passes the same multiples."""
         return self.env_steps // interval > (self.env_steps - self._samples) // interval
+
+    def _keeps(self) -> bool:
+        """Whether the last iteration's checkpoint is one of those that are kept under a name of their own."""
+        return self.cfg.keep_every is not None and self._passed(self.cfg.keep_every)
 
     def _start(self, log: Logger) -> None:
         """Resets the task, or goes on with its episodes.  If the normalisers are new, a rollout gives them statistics and is
@@ -385,15 +390,9 @@ class Trainer:
         """What writes this run's numbers; on one rank alone."""
         if not self.ranks.writes:
             return Silent()
-        self._save_config()
+        write_config(self.run_dir / "config.json", {**self.config, "versions": versions()})
         cfg = self.cfg
         max_seconds = None if cfg.max_minutes is None else 60.0 * cfg.max_minutes
         return MetricsLogger(
             self.run_dir, cfg.total_timesteps, max_seconds, self.iteration, self.env_steps, self.describe
         )
-
-    def _save_config(self) -> None:
-        self.run_dir.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({**self.config, "versions": versions()}, indent=2, default=str)
-        with excused("training goes on"):
-            replace_file(self.run_dir / "config.json", [text])

@@ -22,6 +22,9 @@ class TrainerCfg:
     checkpoint_interval: int = 5_000_000
     """Environment steps between two writes of checkpoint_last.pt, which is also written after the first
     iteration, at the end, and when a signal stops training."""
+    keep_every: Optional[int] = None
+    """Environment steps after which a checkpoint is kept under a name of its own, checkpoint_STEPS.pt.  Of all others only the
+    last and the best are kept."""
     save_on: Literal["SIGUSR1", "SIGUSR2"] = "SIGUSR1"
     """Signal after which checkpoint_last.pt is written and training goes on, for those who know that a machine will stop."""
     seed: int = 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from pathlib import Path
-from typing import Dict, Iterator, List
+from typing import Any, Dict, Iterator, List
 
 try:
     import fcntl
@@ -51,6 +52,9 @@ def directory_lock(directory: Path) -> Iterator[None]:
             os.truncate(file, 0)
             os.pwrite(file, str(os.getpid()).encode(), 0)
         _held[name] = file
+        for orphan in directory.glob(".*.tmp"):  # of a process that was killed while it wrote
+            with contextlib.suppress(OSError):
+                orphan.unlink()
         yield
     finally:
         _held.pop(name, None)
@@ -99,3 +103,9 @@ def replace_file(path: Path, lines: List[str]) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def write_config(path: Path, config: Dict[str, Any]) -> None:
+    """Writes the settings of a run.  If that fails, a line says so, and training goes on."""
+    with excused("training goes on"):
+        replace_file(path, [json.dumps(config, indent=2, default=str)])

@@ -17,7 +17,7 @@ from small_trainer import after, trainer
 
 from ppo_grasp.checkpoint import load_checkpoint
 from ppo_grasp.metrics import FILE, MetricsLogger
-from ppo_grasp.run.files import DirectoryInUseError, directory_lock, new_directory
+from ppo_grasp.run.files import DirectoryInUseError, directory_lock, discard_if_empty, new_directory
 
 NO_SPACE = OSError(errno.ENOSPC, "No space left on device")
 
@@ -51,6 +51,25 @@ def test_a_second_process_is_kept_out_and_told_of_the_first(tmp_path: Path) -> N
 def test_two_runs_of_the_same_second_get_directories_of_their_own(tmp_path: Path) -> None:
     made = [new_directory(tmp_path / "runs", "2026-01-01") for _ in range(3)]
     assert [path.name for path in made] == ["2026-01-01", "2026-01-01-2", "2026-01-01-3"]
+
+
+def test_the_last_the_best_and_every_second_checkpoint_are_kept(tmp_path: Path) -> None:
+    (tmp_path / ".checkpoint_last.pt.123.tmp").write_bytes(b"of a process that was killed")
+    one = trainer(tmp_path, 5, eval_interval=64)
+    one.cfg.keep_every = 2 * 64
+    one.evaluate = lambda policy: {"success_rate": float(one.iteration == 3)}
+    one.run()
+    kept = {path.name: load_checkpoint(path)["state"]["iteration"] for path in tmp_path.glob("*.pt")}
+    assert kept == {"checkpoint_last.pt": 5, "checkpoint_best.pt": 3, "checkpoint_128.pt": 2, "checkpoint_256.pt": 4}
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_run_directory_without_a_run_is_removed(tmp_path: Path) -> None:
+    with directory_lock(tmp_path / "empty"), directory_lock(tmp_path / "used"):
+        (tmp_path / "used" / "config.json").write_text("{}")
+    for name in ("empty", "used", "none"):
+        discard_if_empty(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["used"]
 
 
 def test_damaged_lines_do_not_stop_a_resume(tmp_path: Path) -> None:
