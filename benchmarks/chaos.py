@@ -68,14 +68,18 @@ def train(args: Args, run_dir: Path, iterations: int) -> None:
         raise SystemExit(f"training ended with status {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
 
 
-def until_killed(args: Args, run_dir: Path, after_s: float, how: str) -> int:
-    """Starts or resumes the training and kills it a while after its first row; returns its status."""
+def rows(run_dir: Path) -> int:
+    """How many lines of metrics there are."""
+    path = run_dir / "metrics.jsonl"
+    return path.read_text(errors="replace").count("\n") if path.exists() else 0
+
+
+def until_killed(args: Args, run_dir: Path, last: int, after_s: float, how: str) -> int:
+    """Starts or resumes the training and kills it a while after its row number `last`; returns its status."""
     with open(run_dir.parent / "output.txt", "a") as log:
         process = subprocess.Popen(command(args, run_dir, args.iterations), stdout=log, stderr=log, cwd=ROOT)
-    metrics = run_dir / "metrics.jsonl"
-    before = metrics.stat().st_mtime if metrics.exists() else 0.0
-    while process.poll() is None and not (metrics.exists() and metrics.stat().st_mtime > before):
-        time.sleep(0.01)
+    while process.poll() is None and rows(run_dir) < last:
+        time.sleep(0.005)
     time.sleep(after_s)
     for _ in range(2 if how.endswith("twice") else 1):
         if process.poll() is None:
@@ -96,11 +100,12 @@ def different(a: Path, b: Path, metrics: bool = True) -> List[str]:
     """Names of what differs between the last checkpoints and the metrics of two runs, apart from times and settings."""
     loaded = [torch.load(run / LAST, weights_only=True) for run in (a, b)]
     one, other = (everything({"model": x["model"], "state": x["state"]}) for x in loaded)
+    one, other = ({k: v for k, v in x.items() if not k.startswith("/state/config/")} for x in (one, other))
     names = sorted(one.keys() ^ other.keys())
     for name in sorted(one.keys() & other.keys()):
         x, y = one[name], other[name]
         same = torch.equal(x, y) if isinstance(x, torch.Tensor) else x == y
-        if not same and name != "/state/wall_s" and not name.startswith("/state/config/"):
+        if not same and name != "/state/wall_s":
             names.append(name)
     if metrics:
         rows = [[json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (a, b)]
@@ -134,23 +139,24 @@ def main() -> None:
     """Runs the trainings.  The status is 0 if all is equal that must be."""
     args = tyro.cli(Args)
     rng = random.Random(args.seed)
+    for number in (signal.SIGINT, signal.SIGHUP):  # a shell's background or nohup ignores them, and children would, too
+        signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as place:
         whole, again, parts, loaded = (Path(place) / name / "run" for name in ("whole", "again", "parts", "loaded"))
         for run in (whole, again, parts, loaded):
             run.parent.mkdir()
         begin = time.monotonic()
         train(args, whole, args.iterations)
-        took = time.monotonic() - begin
-        print(f"in one go: {took:.0f} s", flush=True)
+        print(f"in one go: {time.monotonic() - begin:.0f} s", flush=True)
         killed = 0
         while killed < args.kills:
             how = rng.choice(SIGNALS)
-            status = until_killed(args, parts, rng.uniform(0.0, 2.0 * took / max(args.kills, 1)), how)
+            last = rows(parts) + rng.randint(1, max(1, (args.iterations - 1) // args.kills))
+            status = until_killed(args, parts, last, rng.uniform(0.0, 0.3), how)
             if status == 0:
                 break
             killed += 1
-            last = (parts / "metrics.jsonl").read_text().count("\n")
-            print(f"kill {killed}: {how}, status {status}, {last} rows", flush=True)
+            print(f"kill {killed}: {how}, status {status}, {rows(parts)} rows", flush=True)
         shutil.copytree(parts, loaded)
         state = torch.load(loaded / LAST, weights_only=True)["state"]
         train(args, loaded, state["iteration"])

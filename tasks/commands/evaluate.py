@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, Optional
 
@@ -59,6 +59,8 @@ class EvaluateArgs:
     """Metres in one unit of the meshes in a directory: 0.001 for meshes in millimetres."""
     skip_bad_objects: bool = False
     """Leave out meshes that cannot be used, with a warning for each."""
+    buffers: float = 1.0
+    """Times the usual room for contacts and constraints in MuJoCo Warp."""
     hand: Optional[str] = None
     """The hand; by default the one that the policy was trained with."""
 
@@ -75,7 +77,7 @@ def command() -> None:
 
 def measure_and_report(args: EvaluateArgs) -> None:
     """Measures, reports, and writes what was asked for."""
-    options.check_numbers(args, positive=("object_scale",))
+    options.check_numbers(args, positive=("object_scale", "buffers"))
     options.check_writable("--json", args.json)
     options.check_writable("--failures", args.failures, suffixes=(".png",))
     trained = load_trained(checkpoint_path(args.checkpoint, hand=args.hand), args.hand)
@@ -85,6 +87,8 @@ def measure_and_report(args: EvaluateArgs) -> None:
     objects = objects_for(trained, args.objects, args.object_scale, args.skip_bad_objects)
     count = worlds(args.num_episodes, args.num_envs, sim.evaluation_envs)
     in_mujoco = sim.settings_type() is type(settings.physics)
+    if in_mujoco:
+        simulation = replace(simulation, buffers=args.buffers)
     steps = f" in {simulation.substeps} x {1e3 * simulation.timestep:.3g} ms" if in_mujoco else ""
     print(f"evaluating {trained.path} on {sim.name}{steps}, {count} episodes at a time", flush=True)
     if sim.compiles_kernels:
@@ -127,6 +131,7 @@ def measure_and_report(args: EvaluateArgs) -> None:
         print(
             f"warning: contacts did not fit into the simulator's buffers in {troubles['contact_overflow_worlds']:.0f} of "
             f"{count} worlds, so the figures are not to be trusted"
+            + (f": raise --buffers, which is {args.buffers:g}" if in_mujoco else "")
         )
     if args.failures is not None:
         policy.cpu()

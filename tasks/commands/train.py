@@ -18,7 +18,7 @@ from ppo_grasp.device.policy_runner import PolicyRunner
 from ppo_grasp.distributed import RankError, Ranks, join
 from ppo_grasp.metrics import FILE as METRICS
 from ppo_grasp.run.files import directory_lock, discard_if_empty, new_directory
-from tasks.commands import errors, options
+from tasks.commands import errors, memory, options
 from tasks.commands.loading import checkpoint_path, load_set
 from tasks.commands.presets import COMMON, TrainArgs, defaults, settings_of
 from tasks.commands.report import after_training
@@ -58,6 +58,7 @@ def train(args: TrainArgs) -> None:
     checkpoint = find_checkpoint(args)
     sim = registry.choose(args.sim)
     made = args.run_dir is None or not args.run_dir.exists()
+    made_runs = args.run_dir is None and not RUNS.exists()
     if args.run_dir is None and ranks.writes:
         args.run_dir = new_directory(RUNS, time.strftime("%Y-%m-%d_%H-%M-%S"))
     run_dir, checkpoint = agree(args, checkpoint, sim, ranks)
@@ -68,6 +69,8 @@ def train(args: TrainArgs) -> None:
     finally:
         if made and ranks.writes:
             discard_if_empty(run_dir)
+            if made_runs:
+                discard_if_empty(RUNS)
 
 
 def train_in(
@@ -81,6 +84,13 @@ def train_in(
         network.actor_hidden, network.critic_hidden = policy.cfg.actor_hidden, policy.cfg.critic_hidden
     if not sim.on_gpu:  # its threads and torch's take turns; they disturb each other if both want every core
         torch.set_num_threads(max(1, (os.cpu_count() or 2) // (2 * ranks.local_size)))
+    forecast = memory.forecast(
+        args.num_envs,
+        share(args.eval_envs, ranks),
+        sim.on_gpu,
+        1 if sim.on_gpu else ranks.local_size,
+        memory.free_bytes(sim.on_gpu),
+    )
     torch.manual_seed(args.trainer.seed)  # before anything is drawn
     objects = eval_objects = load_set(args.objects, args.object_scale, args.skip_bad_objects, count=args.object_count)
     if args.eval_objects and sim.running_evaluation:
@@ -89,7 +99,7 @@ def train_in(
         compile_kernels(args, sim, objects, eval_objects, ranks)
     settings, seed = settings_of(args, sim), ranks.seed(args.trainer.seed)
     task = build.make_task(sim.name, objects, args.num_envs, args.task, args.hand, settings, seed=seed)
-    print(chosen(args, sim, ranks), flush=True)
+    print(f"{chosen(args, sim, ranks)}\n{forecast}", flush=True)
     config = {**task_config(args, sim), "reward_weights": task.reward_weights()}
     eval_task = measure = None
     if sim.running_evaluation:  # without, a process has room for one simulation
@@ -99,7 +109,7 @@ def train_in(
         measure = evaluation(args, eval_task)
 
     def say(row: Dict[str, float]) -> str:
-        return describe(row, sim.few_hands)
+        return "; ".join(filter(None, (overflow(row, sim), describe(row, sim.few_hands))))
 
     trainer = Trainer(task, args.trainer, run_dir, measure, config, say, BEST_BY, ranks, eval_task)
     if checkpoint is not None:
@@ -140,7 +150,7 @@ def check(args: TrainArgs) -> None:
     options.check_numbers(
         args,
         flat=("trainer", "task"),
-        positive=("max_minutes", "object_scale", "timestep", "hold_time", "learning_rate", "mass_scale"),
+        positive=("max_minutes", "object_scale", "timestep", "hold_time", "learning_rate", "mass_scale", "buffers"),
     )
     Layout(ACTOR, get_hand(args.hand)).columns(args.task.hidden_inputs)
     resolve(args.task.reward, args.task.reward_weights)
@@ -216,6 +226,16 @@ def chosen(args: TrainArgs, sim: registry.SimulatorEntry, ranks: Ranks) -> str:
     if ranks.size > 1:
         envs = f"{ranks.size} processes of {envs}, {ranks.size * args.num_envs} in all"
     return f"{why}training {where}: {sim.title}, {envs}, into {args.run_dir}"
+
+
+def overflow(row: Dict[str, float], sim: registry.SimulatorEntry) -> str:
+    """What to do about contacts that did not fit into the simulator's buffers; empty if all fitted."""
+    names = ("diagnostics_contact_overflow_worlds", "eval_contact_overflow_worlds")
+    worlds = max(row.get(name, 0.0) for name in names)
+    if not worlds:
+        return ""
+    raised = f": raise --{sim.prefix}.buffers" if hasattr(sim.settings_type(), "buffers") else ""
+    return f"contacts did not fit into the simulator's buffers in {worlds:.0f} worlds{raised}"
 
 
 def describe(row: Dict[str, float], few_hands: bool) -> str:

@@ -59,6 +59,9 @@ class PhysicsCfg:
     """Whether contacts between hulls have several points."""
     ccd_iterations: int = 20
     """Iterations of the collision of hulls, at most."""
+    buffers: float = 1.0
+    """Times the usual room for contacts and constraints in MuJoCo Warp.  Raise it if contact_overflow_worlds is not 0.  It takes
+    memory.  MuJoCo C makes its own room."""
     tolerance: float = 1e-6
     """Improvement at which the solver stops.  MuJoCo Warp takes nothing smaller.  MuJoCo C keeps its own, 1e-8."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from contextlib import contextmanager
 from typing import Dict, Iterator
 
@@ -60,9 +61,9 @@ class MujocoWarpSimulator(Simulator):
             self.data = mjw.make_data(
                 self.scene.model,
                 nworld=num_envs,
-                naconmax=max(CONTACTS_PER_WORLD * num_envs, 512),
-                naccdmax=max(CONVEX_PAIRS_PER_WORLD * num_envs, 256),
-                njmax=CONSTRAINTS_PER_WORLD,
+                naconmax=max(round(physics.buffers * CONTACTS_PER_WORLD * num_envs), 512),
+                naccdmax=max(round(physics.buffers * CONVEX_PAIRS_PER_WORLD * num_envs), 256),
+                njmax=16 * math.ceil(physics.buffers * CONSTRAINTS_PER_WORLD / 16),
             )
         self.state = SimState.zeros(hand, num_envs, self.device)
         self._nan_resets = torch.zeros((), dtype=torch.int64, device=self.device)
