@@ -113,8 +113,13 @@ def different(a: Path, b: Path, metrics: bool = True) -> List[str]:
             for row in run:
                 for name in TIMES:
                     row.pop(name, None)
-        if rows[0] != rows[1]:
-            names.append("metrics.jsonl")
+        keys = (
+            f"metrics.jsonl, row {i + 1}, {k}"
+            for i, (x, y) in enumerate(zip(*rows))
+            for k in sorted({*x, *y})
+            if x.get(k) != y.get(k)
+        )
+        names += list(keys) + (["metrics.jsonl, rows"] if len(rows[0]) != len(rows[1]) else [])
     return names
 
 

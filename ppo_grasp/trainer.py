@@ -197,6 +197,7 @@ class Trainer:
     def load(self, path: Union[str, Path]) -> None:
         """Makes `run` go on from a checkpoint, in the middle of its episodes if they fit.  Raises CheckpointError."""
         self._resumed = restore(self, path)
+        self._saved = True
 
     def _loop(self, log: Logger, signals: Signals) -> None:
         cfg = self.cfg
@@ -393,6 +394,5 @@ class Trainer:
         write_config(self.run_dir / "config.json", {**self.config, "versions": versions()})
         cfg = self.cfg
         max_seconds = None if cfg.max_minutes is None else 60.0 * cfg.max_minutes
-        return MetricsLogger(
-            self.run_dir, cfg.total_timesteps, max_seconds, self.iteration, self.env_steps, self.describe
-        )
+        logged = self.iteration - (self.unlogged is not None)
+        return MetricsLogger(self.run_dir, cfg.total_timesteps, max_seconds, logged, self.env_steps, self.describe)

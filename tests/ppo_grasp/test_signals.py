@@ -55,7 +55,7 @@ def test_usr1_saves_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_an_evaluation_that_is_stopped_is_done_by_the_resumed_run(tmp_path: Path) -> None:
-    """And its figures are in the row where they belong."""
+    """And its figures are in the row where they belong, once, also if the resumed run is killed before it saves."""
     one = trainer(tmp_path, 4, eval_interval=128)
 
     def stopped(policy: ActorCritic) -> Dict[str, float]:
@@ -65,10 +65,13 @@ def test_an_evaluation_that_is_stopped_is_done_by_the_resumed_run(tmp_path: Path
 
     one.evaluate = stopped
     assert one.run()["iteration"] == 2
-    two = trainer(tmp_path, 4, eval_interval=128)
-    two.load(tmp_path / "checkpoint_last.pt")
-    two.evaluate = lambda policy: {"success_rate": 0.5}
-    two.run()
+    last = (tmp_path / "checkpoint_last.pt").read_bytes()
+    for _ in range(2):
+        (tmp_path / "checkpoint_last.pt").write_bytes(last)
+        two = trainer(tmp_path, 4, eval_interval=128)
+        two.load(tmp_path / "checkpoint_last.pt")
+        two.evaluate = lambda policy: {"success_rate": 0.5}
+        two.run()
     rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert ["eval_success_rate" in row for row in rows] == [False, True, False, True]
 
