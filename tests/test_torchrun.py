@@ -80,6 +80,7 @@ def test_a_killed_process_ends_the_run_which_goes_on_and_stops_at_sigterm(
     process.send_signal(signal.SIGTERM)
     status, out, err = end(process)
     assert "interrupted by SIGTERM: " in out and not errors(err)
+    assert "new episodes begin: several processes keep none" in out
     later = load_checkpoint(run_dir / LAST)["state"]
     assert later["iteration"] >= before + 5 and later["env_steps"] == 64 * later["iteration"]
     assert len(later["rng_of_ranks"]) == 2
