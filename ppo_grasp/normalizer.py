@@ -10,10 +10,14 @@ from torch import Tensor, nn
 from ppo_grasp.distributed import ALONE, Ranks
 
 _SMALLEST_STD = 1e-4  # do not magnify the noise of a feature that hardly varies
+_CONSTANT_VAR = 1e-16  # a feature that never varied has no scale, and keeps its own
 
 
 class RunningNormalizer(nn.Module):
     """Shifts and scales features to mean 0 and variance 1 over all samples seen so far; changes nothing before the first.
+
+    A feature that never varied is shifted but not scaled.  One may be 0 in one simulator and not in the next, and scaled by next
+    to nothing it would be all that the policy sees there.
 
     The moments are float64, so that a billion samples far from zero keep their variance; `forward` uses float32.  All
     buffers are written in place, so that `update` and `forward` may be captured in a CUDA graph.
@@ -70,4 +74,5 @@ class RunningNormalizer(nn.Module):
         self.count.copy_(total)
 
         self.mean.copy_(self.moment_mean)
-        self.inv_std.copy_(self.moment_var.sqrt().clamp(min=_SMALLEST_STD).reciprocal())
+        inv_std = self.moment_var.sqrt().clamp(min=_SMALLEST_STD).reciprocal()
+        self.inv_std.copy_(torch.where(self.moment_var < _CONSTANT_VAR, torch.ones_like(inv_std), inv_std))

@@ -173,7 +173,7 @@ def test_wrong_checkpoints(
         ("play.py", ["--video", "policy.pt/a.gif"], ["--video policy.pt/a.gif: cannot be written"]),
         ("play.py", ["--episodes", 0], ["--episodes 0"]),
         ("play.py", ["--speed", 0], ["--speed 0: must be greater than 0"]),
-        ("play.py", ["--sim", "mujoco_warp"], ["--sim mujoco_warp: only mujoco can be watched"]),
+        ("play.py", ["--sim", "mujoco_warp"], ["--sim mujoco_warp: only mujoco and physx can be watched"]),
     ],
 )
 def test_wrong_options_of_evaluate_and_play(

@@ -16,7 +16,7 @@ MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
     "tasks.rotations": (),
     "tasks.hands": ("tasks.rotations", "tasks.objects"),
     "tasks.objects": ("tasks.rotations",),
-    "tasks.simulators": PARTS,
+    "tasks.simulators": (*PARTS, "ppo_grasp.device"),
     "tasks.grasp": (*PARTS, "tasks.simulators", *OF_ENGINE),
     "tasks.viewing": (*PARTS, "tasks.simulators", "tasks.grasp", "ppo_grasp"),
     "tasks.evaluation": (*PARTS, "tasks.simulators", "tasks.grasp", "ppo_grasp"),

@@ -89,6 +89,28 @@ class CapturedFunction(Generic[T]):
             generator.graphsafe_set_state(generator.clone_state())
 
 
+def replayed(
+    function: Callable[[], T],
+    device: torch.device,
+    name: str,
+    context: Callable[[], ContextManager[object]] = nullcontext,
+) -> Callable[[], T]:
+    """The function as a `CapturedFunction` on a GPU, and as it is elsewhere.
+
+    On the default stream, which cannot be captured, each call runs eagerly.
+    """
+    if device.type != "cuda":
+        return function
+    captured = CapturedFunction(function, True, context, name)
+
+    def call() -> T:
+        if torch.cuda.current_stream(device) == torch.cuda.default_stream(device):
+            return function()
+        return captured()
+
+    return call
+
+
 class SecondStream:
     """A second stream beside the current one, for work that can overlap.  On a CPU everything runs in the order of the code.
 

@@ -7,7 +7,7 @@ import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 import tyro
@@ -19,6 +19,7 @@ from ppo_grasp import ActorCritic
 from ppo_grasp.device.policy_runner import PolicyRunner
 from tasks.commands import errors, options
 from tasks.commands.loading import checkpoint_path, objects_for, progress_bar
+from tasks.evaluation.comparison import print_side_by_side
 from tasks.evaluation.measure import Evaluation, evaluate
 from tasks.evaluation.report import inference_speed, print_report
 from tasks.evaluation.settings import MeasuredIn
@@ -27,7 +28,7 @@ from tasks.grasp import build
 from tasks.grasp.environment import GraspTask
 from tasks.objects import ObjectSet
 from tasks.simulators import registry
-from tasks.simulators.registry import SimulatorName
+from tasks.simulators.registry import SimulatorNameOrAll
 
 PICTURES = 12
 """At most so many failures are drawn."""
@@ -43,12 +44,12 @@ class EvaluateArgs:
     """Episodes.  Objects take turns."""
     objects: Optional[str] = None
     """A named object set, or a directory of meshes; by default what the policy was trained on."""
-    sim: SimulatorName = "auto"
-    """The physics.  auto: MuJoCo Warp on a GPU, MuJoCo C without one."""
+    sim: SimulatorNameOrAll = "auto"
+    """The physics.  auto: MuJoCo Warp on a GPU, MuJoCo C without one.  all: every one that runs here, side by side."""
     num_envs: Optional[int] = None
     """Episodes at once; by default as many as are needed, at most 4096 on a GPU and 64 without."""
     physics: MeasuredIn = "fine"
-    """fine: MuJoCo in steps of 1/240 s; trained: in the steps that the policy was trained in."""
+    """fine: MuJoCo and PhysX in steps of 1/240 s; trained: in the steps that the policy was trained in."""
     seed: int = 0
     """Seed of the objects' places, poses and friction."""
     json: Optional[Path] = None
@@ -80,16 +81,49 @@ def measure_and_report(args: EvaluateArgs) -> None:
     options.check_numbers(args, positive=("object_scale", "buffers"))
     options.check_writable("--json", args.json)
     options.check_writable("--failures", args.failures, suffixes=(".png",))
+    if args.failures is not None:
+        registry.get("mujoco").check()  # which draws them
+    if args.sim == registry.ALL and args.failures is not None:
+        raise ValueError("--failures: draws the failures of one simulator; choose it with --sim")
     trained = load_trained(checkpoint_path(args.checkpoint, hand=args.hand), args.hand)
-    policy, settings, sim = trained.policy, trained.settings, registry.choose(args.sim)
+    objects = objects_for(trained, args.objects, args.object_scale, args.skip_bad_objects)
+    if args.sim == registry.ALL:
+        compare(args, trained, objects)
+        return
+    result, found = measure_in(registry.choose(args.sim), args, trained, objects)
+    write(args.json, result)
+    print_report(result, Console())
+    warn(result)
+    if args.failures is not None:
+        trained.policy.cpu()
+        picture_failures(args.failures, trained, found, objects, args.physics)
+
+
+def compare(args: EvaluateArgs, trained: TrainedPolicy, objects: ObjectSet) -> None:
+    """Measures in every simulator that can run here, and reports side by side."""
+    can, cannot = registry.runnable()
+    for name, why in cannot.items():
+        print(f"{name} is left out: {why}", flush=True)
+    results = {sim.name: measure_in(sim, args, trained, objects)[0] for sim in can}
+    write(args.json, {"sim": registry.ALL, "left_out": cannot, "simulators": results})
+    print_side_by_side(results, Console())
+    for result in results.values():
+        warn(result)
+
+
+def measure_in(
+    sim: registry.SimulatorEntry, args: EvaluateArgs, trained: TrainedPolicy, objects: ObjectSet
+) -> Tuple[Dict[str, Any], Evaluation]:
+    """Measures in one simulator.  Returns the figures, as the JSON has them, and the episodes."""
+    settings = trained.settings
     simulation = settings.of_simulator(sim, args.physics)
     torch.manual_seed(args.seed)
-    objects = objects_for(trained, args.objects, args.object_scale, args.skip_bad_objects)
     count = worlds(args.num_episodes, args.num_envs, sim.evaluation_envs)
     in_mujoco = sim.settings_type() is type(settings.physics)
     if in_mujoco:
         simulation = replace(simulation, buffers=args.buffers)
-    steps = f" in {simulation.substeps} x {1e3 * simulation.timestep:.3g} ms" if in_mujoco else ""
+    fine = sim.has_fine_settings()
+    steps = f" in {simulation.substeps} x {1e3 * simulation.timestep:.3g} ms" if fine and simulation else ""
     print(f"evaluating {trained.path} on {sim.name}{steps}, {count} episodes at a time", flush=True)
     if sim.compiles_kernels:
         from tasks.commands.compile_kernels import compile_missing
@@ -98,11 +132,12 @@ def measure_and_report(args: EvaluateArgs) -> None:
     task = build.make_task(
         sim.name, objects, count, settings.grasp, trained.hand.name, simulation, evaluation=True, seed=args.seed
     )
-    policy = policy.to(task.device)
+    policy = trained.policy.to(task.device)
     begin = time.perf_counter()
     found = measure(task, policy, args.num_episodes)
     wall_s = time.perf_counter() - begin
     troubles = task.diagnostics()
+    task.simulator.close()
     batch = max(count, 1024)
     inference_ms, per_s = inference_speed(
         policy.act_deterministic, policy.cfg.num_obs, batch, torch.device(task.device)
@@ -111,9 +146,12 @@ def measure_and_report(args: EvaluateArgs) -> None:
     result: Dict[str, Any] = {
         **found.summary(),
         **troubles,
+        "objects_covered": len(found.per_object()),
+        "objects_in_set": len(objects),
         "inference_ms": inference_ms,
         "sim": sim.name,
-        "physics": args.physics if in_mujoco else None,
+        "physics": args.physics if fine else None,
+        "buffers": args.buffers if in_mujoco else None,
         "objects": args.objects or settings.objects,
         "checkpoint": str(trained.path),
         "seed": args.seed,
@@ -123,19 +161,35 @@ def measure_and_report(args: EvaluateArgs) -> None:
         "inference_batch": batch,
         "inference_per_s": per_s,
     }
-    if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print_report(result, Console())
-    if troubles.get("contact_overflow_worlds"):
+    return result, found
+
+
+def write(path: Optional[Path], result: Dict[str, Any]) -> None:
+    """Writes figures as JSON, if a file was asked for."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def warn(result: Dict[str, Any]) -> None:
+    """Says why figures are not to be trusted, or do not say all."""
+    if result.get("contact_overflow_worlds"):
         print(
-            f"warning: contacts did not fit into the simulator's buffers in {troubles['contact_overflow_worlds']:.0f} of "
-            f"{count} worlds, so the figures are not to be trusted"
-            + (f": raise --buffers, which is {args.buffers:g}" if in_mujoco else "")
+            f"warning: contacts did not fit into the simulator's buffers in {result['contact_overflow_worlds']:.0f} of "
+            f"{result['num_envs']} worlds, so the figures are not to be trusted"
+            + (f": raise --buffers, which is {result['buffers']:g}" if result["buffers"] else "")
         )
-    if args.failures is not None:
-        policy.cpu()
-        picture_failures(args.failures, trained, found, objects, args.physics)
+    if result.get("contact_overflows"):
+        print(
+            f"warning: PhysX said {result['contact_overflows']:.0f} times that a buffer was full, so the figures are not to be "
+            "trusted: raise --physx.contacts-per-world"
+        )
+    covered, whole = result["objects_covered"], result["objects_in_set"]
+    if covered < min(whole, result["num_episodes"]):
+        print(
+            f"note: {covered} of {whole} objects were met: on {result['sim']} each world keeps its object, so give at least "
+            f"--num-envs {whole} to meet them all"
+        )
 
 
 def worlds(episodes: int, wanted: Optional[int], most: int) -> int:

@@ -19,17 +19,18 @@ from tasks.simulators import registry
 from tasks.simulators.registry import SimulatorName
 from tasks.viewing import window
 from tasks.viewing.film import VIDEO_SUFFIXES
-from tasks.viewing.watching import WatchedSimulator, film, some_of, watch
 
 IN_A_VIDEO = 5
 """Episodes of a video."""
 IN_A_WINDOW = 50
 """Objects that a window shows, again and again."""
+AT_ONCE = 5
+"""Objects, where each has a world of its own."""
 
 
 @dataclass
 class PlayArgs:
-    """Watch a policy grasp, on MuJoCo C."""
+    """Watch a policy grasp, on MuJoCo C or PhysX."""
 
     checkpoint: Annotated[Optional[Path], tyro.conf.arg(aliases=("--model",))] = None
     """The policy to play; by default the one that ships.  --model is the same."""
@@ -46,7 +47,7 @@ class PlayArgs:
     speed: float = 1.0
     """Times real time: 0.5 is slow motion."""
     sim: SimulatorName = "auto"
-    """The physics.  Only MuJoCo C can be watched; evaluate_policy.py measures on the others."""
+    """The physics: MuJoCo C, which auto is, or PhysX; evaluate_policy.py measures on the others."""
     object_scale: Optional[float] = None
     """Metres in one unit of the meshes in a directory: 0.001 for meshes in millimetres."""
     skip_bad_objects: bool = False
@@ -75,6 +76,9 @@ def check_watchable(name: str) -> None:
 
 def play(args: PlayArgs) -> None:
     """Plays episodes, one object after the other."""
+    registry.get("mujoco").check()
+    from tasks.viewing.watching import film, some_of, watch, watchable
+
     options.check_numbers(args, positive=("speed", "object_scale"))
     options.check_writable("--video", args.video, suffixes=VIDEO_SUFFIXES)
     why = ""
@@ -85,8 +89,10 @@ def play(args: PlayArgs) -> None:
     policy, settings, hand = trained.policy, trained.settings, trained.hand
     torch.manual_seed(args.seed)
     objects = objects_for(trained, args.objects, args.object_scale, args.skip_bad_objects)
-    objects = some_of(objects, args.episodes or (IN_A_VIDEO if args.video else IN_A_WINDOW))
-    simulator = WatchedSimulator(hand, objects, 1, settings.measured_in(args.physics))
+    sim = registry.get("mujoco" if args.sim == registry.AUTO else args.sim)
+    number = args.episodes or (IN_A_VIDEO if args.video else IN_A_WINDOW)
+    objects = some_of(objects, number if sim.swaps_objects else min(number, AT_ONCE))
+    simulator = watchable(sim, hand, objects, settings.of_simulator(sim, args.physics))
     task = GraspTask(simulator, hand, objects, settings.grasp, evaluation=True)
     if args.video is None:
         watch(task, policy, args.episodes, args.speed)

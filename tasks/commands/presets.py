@@ -121,7 +121,7 @@ def defaults(words: Sequence[str]) -> TrainArgs:
         for name, settings in registry.recipe_settings().items():
             setattr(args, name, settings)
     known = asked.sim in (registry.AUTO, *registry.names())  # of another, the parser of the options says so
-    if known and registry.choose(asked.sim).few_hands:
+    if known and registry.choose(asked.sim).has_few_hands():
         _for_few_hands(args, asked.preset)
     return args
 

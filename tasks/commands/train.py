@@ -82,14 +82,14 @@ def train_in(
         policy, _ = load_policy(checkpoint_path(args.init_policy, "--init-policy"))
         network = args.trainer.network
         network.actor_hidden, network.critic_hidden = policy.cfg.actor_hidden, policy.cfg.critic_hidden
-    if not sim.on_gpu:  # its threads and torch's take turns; they disturb each other if both want every core
+    if not sim.runs_on_gpu():  # its threads and torch's take turns; they disturb each other if both want every core
         torch.set_num_threads(max(1, (os.cpu_count() or 2) // (2 * ranks.local_size)))
     forecast = memory.forecast(
         args.num_envs,
         share(args.eval_envs, ranks),
-        sim.on_gpu,
-        1 if sim.on_gpu else ranks.local_size,
-        memory.free_bytes(sim.on_gpu),
+        sim.runs_on_gpu(),
+        1 if sim.runs_on_gpu() else ranks.local_size,
+        memory.free_bytes(sim.runs_on_gpu()),
     )
     torch.manual_seed(args.trainer.seed)  # before anything is drawn
     objects = eval_objects = load_set(args.objects, args.object_scale, args.skip_bad_objects, count=args.object_count)
@@ -101,15 +101,16 @@ def train_in(
     task = build.make_task(sim.name, objects, args.num_envs, args.task, args.hand, settings, seed=seed)
     print(f"{chosen(args, sim, ranks)}\n{forecast}", flush=True)
     config = {**task_config(args, sim), "reward_weights": task.reward_weights()}
-    eval_task = measure = None
-    if sim.running_evaluation:  # without, a process has room for one simulation
+    for note in ignored(args, sim):
+        print(note, flush=True)
+    eval_task = None
+    if sim.running_evaluation:  # else the policy is measured in the worlds of the training
         episodes = share(args.eval_envs, ranks)
         eval_task = build.make_task(sim.name, eval_objects, episodes, args.task, args.hand, settings, evaluation=True)
-        eval_task.rank, eval_task.num_ranks = ranks.rank, ranks.size
-        measure = evaluation(args, eval_task)
+    measure = evaluation(args, ranks, task, eval_task, lambda: trainer.buffer.restart(*task.reset()))
 
     def say(row: Dict[str, float]) -> str:
-        return "; ".join(filter(None, (overflow(row, sim), describe(row, sim.few_hands))))
+        return "; ".join(filter(None, (overflow(row, sim), describe(row, sim.has_few_hands()))))
 
     trainer = Trainer(task, args.trainer, run_dir, measure, config, say, BEST_BY, ranks, eval_task)
     if checkpoint is not None:
@@ -203,23 +204,47 @@ def compile_kernels(
         ranks.gather("compiled")
 
 
-def evaluation(args: TrainArgs, task: GraspTask) -> Callable[[ActorCritic], Dict[str, float]]:
-    """Measures a policy in worlds of its own, those of `task`; of several processes each plays a share."""
+def evaluation(
+    args: TrainArgs, ranks: Ranks, training: GraspTask, own: Optional[GraspTask], go_on: Callable[[], None]
+) -> Callable[[ActorCritic], Dict[str, float]]:
+    """Measures a policy in worlds of its own, those of `own`; of several processes each plays a share.
+
+    Where a process can have one simulation, `own` is None: then the policy is measured in the worlds of the training, with
+    their objects and masses.  go_on: resets the training afterwards.
+    """
+    task = own or GraspTask(training.simulator, training.hand, training.objects, args.task, evaluation=True)
+    episodes = min(share(args.eval_envs, ranks), task.num_envs)
+    task.rank, task.num_ranks = ranks.rank, ranks.size
     runner: List[PolicyRunner] = []
 
     def measure(policy: ActorCritic) -> Dict[str, float]:
         if not runner:
             runner.append(PolicyRunner(task, policy.act_deterministic, args.trainer.graphs))
-        result = evaluate(task, lambda: runner[0].play(args.task.episode_steps), task.num_envs).summary()
+        result = evaluate(task, lambda: runner[0].play(args.task.episode_steps), episodes).summary()
+        if own is None:
+            go_on()
         rates = ("success_rate", "still_success_rate", "ever_success_rate", "average_lift_height_m")
         return {key: float(result[key]) for key in (*rates, *STEADINESS)}
 
     return measure
 
 
+def ignored(args: TrainArgs, sim: registry.SimulatorEntry) -> List[str]:
+    """What the chosen simulator cannot do of what was asked for, in a line each."""
+    notes = []
+    if not sim.swaps_objects and args.task.curriculum != "uniform":
+        notes.append(
+            f"note: on {sim.name} each world keeps the object it was built with, so --curriculum {args.task.curriculum} does "
+            "nothing: each kind of objects gets as many worlds, from the start"
+        )
+    if not sim.running_evaluation and args.eval_objects:
+        notes.append(f"note: --eval-objects does nothing on {sim.name}, which measures in the worlds of the training")
+    return notes
+
+
 def chosen(args: TrainArgs, sim: registry.SimulatorEntry, ranks: Ranks) -> str:
     """What the machine decided, in a line."""
-    on_gpu = torch.cuda.is_available() and sim.on_gpu
+    on_gpu = torch.cuda.is_available() and sim.runs_on_gpu()
     where = f"on {torch.cuda.get_device_name()}" if on_gpu else "on the processor"
     why = "no GPU was found, so " if args.sim == registry.AUTO and not sim.on_gpu else ""
     envs = f"{args.num_envs} environments"

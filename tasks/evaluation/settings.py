@@ -42,19 +42,32 @@ class TrainingSettings:
         """The settings to measure the policy with on a simulator; None for the simulator's defaults.  Raises SettingsError."""
         if entry.settings_type() is PhysicsCfg:
             return self.measured_in(physics)
+        if entry.has_fine_settings() and physics == "fine":
+            return self._fine(entry.settings_type())
         return self.simulators.get(entry.settings_field)
+
+    @property
+    def control_dt(self) -> float:
+        """Seconds of a control step of the policy's training, in whichever simulator that was."""
+        for settings in self.simulators.values():
+            if hasattr(settings, "control_dt"):
+                return float(settings.control_dt)
+        return self.physics.control_dt
+
+    def _fine(self, kind: Any) -> Any:
+        try:
+            return kind.fine(self.control_dt)
+        except ValueError as error:
+            raise SettingsError(f"this policy's {error}: give --physics trained") from error
 
     def measured_in(self, physics: MeasuredIn) -> PhysicsCfg:
         """MuJoCo's settings to play a policy with, at the policy's control rate.
 
         fine: in steps of 1/240 s; raises SettingsError if the control step is not made of whole ones.  trained: as in training.
         """
-        if physics == "trained":
-            return self.physics
-        try:
-            return PhysicsCfg.fine(self.physics.control_dt)
-        except ValueError as error:
-            raise SettingsError(f"this policy's {error}: give --physics trained") from error
+        if physics == "fine":
+            return self._fine(PhysicsCfg)
+        return self.physics
 
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any]) -> TrainingSettings:

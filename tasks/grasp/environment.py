@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import fields
 from typing import Any, Dict, Optional, Tuple
 
 import torch
 from torch import Tensor
 
-from ppo_grasp.device.graphs import SecondStream
+from ppo_grasp.device.graphs import SecondStream, replayed
 from ppo_grasp.device.ranges import named_range
 from ppo_grasp.vec_task import Step, VecTask
 from tasks.grasp import running
@@ -24,6 +25,7 @@ from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
 from tasks.simulators.contract import COMPILE_OPTIONS, Simulator, Start
 
+START_FIELDS = tuple(f.name for f in fields(Start))
 GRAVITY = 9.81
 """m/s^2"""
 PHASE_STEPS = 10_000_000
@@ -72,6 +74,22 @@ class GraspTask(VecTask):
         self._mass_and_size = torch.cat([self.library.mass[:, None], self.library.half_extents], dim=-1)
         self._hidden = Layout(ACTOR, hand).columns(cfg.hidden_inputs).to(device)
         self._zero = torch.zeros((), device=device)
+        self._replays = device.type == "cuda" and not simulator.capturable
+        """Whether the tensor code between the simulator's calls is replayed as CUDA graphs, rather than the whole step."""
+        alone = device if self._replays else torch.device("cpu")
+        self._before_physics = replayed(self._move_by_action, alone, "what moves the targets")
+        self._after_physics = replayed(self._judge_and_draw, alone, "what judges a step")
+        self._begin_replayed = replayed(self._begin_where_ended, alone, "what begins episodes")
+        self._action = torch.zeros_like(self.previous_action)
+        self._ended = torch.zeros(n, dtype=torch.bool, device=device)
+        self._next_start = Start(
+            joint_pos=torch.zeros_like(self.previous_action),
+            object_pos=torch.zeros(n, 3, device=device),
+            object_quat=torch.zeros(n, 4, device=device),
+            object_id=torch.zeros(n, dtype=torch.int64, device=device),
+            mass_scale=torch.ones(n, device=device),
+            friction=torch.ones(n, device=device),
+        )
         self._second_stream = SecondStream(device)
         self.first_start: Optional[Start] = None
         """In evaluation: where the episodes that count began, since the last `reset`."""
@@ -102,23 +120,46 @@ class GraspTask(VecTask):
         return seen
 
     def step(self, action: Tensor) -> Step:
-        """See `VecTask.step`."""
-        action = action.clamp(-1, 1)
-        self._move_targets(action)
+        """See `VecTask.step`.
+
+        Between the calls of the simulator are three functions of tensors that stay where they are.  Where the simulator itself
+        cannot be recorded, each of them is replayed as a CUDA graph.
+        """
+        torch.clamp(action, -1.0, 1.0, out=self._action)
+        self._before_physics()
         with named_range("physics"):
             self.simulator.step(self.targets.position)
         with named_range("reward"):
-            object_id = self._next_objects()  # chosen by what was known of objects before this step
-            with self._second_stream.fork():
-                start = self._draw_start(object_id)
-            reward, terminated, truncated, final_critic_obs = self._judge(action)
-            self._second_stream.join()
+            reward, terminated, truncated, final_critic_obs, ended, start = self._after_physics()
         with named_range("reset"):
-            ended = terminated | truncated
             self.simulator.reset(ended, start)
         with named_range("observation"):
-            obs, critic_obs = self._begin(ended, start)
+            obs, critic_obs = self._after_reset(ended, start)
         return Step(obs, critic_obs, reward, terminated, truncated, final_critic_obs)
+
+    def _move_by_action(self) -> None:
+        self._move_targets(self._action)
+
+    def _judge_and_draw(self) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Start]:
+        """What `_judge` returns, which worlds ended (N,), and where they go on."""
+        object_id = self._next_objects()  # chosen by what was known of objects before this step
+        with self._second_stream.fork():
+            start = self._draw_start(object_id)
+        reward, terminated, truncated, final_critic_obs = self._judge(self._action)
+        self._second_stream.join()
+        return reward, terminated, truncated, final_critic_obs, terminated | truncated, start
+
+    def _after_reset(self, ended: Tensor, start: Start) -> Tuple[Tensor, Tensor]:
+        """`_begin`; a graph of it reads copies of ended and start, which stay where they are."""
+        if not self._replays:
+            return self._begin(ended, start)
+        self._ended.copy_(ended)
+        for name in START_FIELDS:
+            getattr(self._next_start, name).copy_(getattr(start, name))
+        return self._begin_replayed()
+
+    def _begin_where_ended(self) -> Tuple[Tensor, Tensor]:
+        return self._begin(self._ended, self._next_start)
 
     # Between two calls of the simulator there is one function of tensors, fit for torch.compile.
 

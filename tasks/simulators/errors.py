@@ -1,6 +1,11 @@
-"""The error of all simulators.  It imports nothing, so that it can be raised before torch is loaded."""
+"""The error of all simulators.  It imports the standard library alone, so that it can be raised before torch is loaded."""
 
 from __future__ import annotations
+
+import re
+
+LOST_CONTACTS = re.compile(r"overflow|miss interactions|internal error", re.IGNORECASE)
+"""Words of PhysX's messages that say that a buffer was too small and contacts were lost."""
 
 
 class SimulatorError(RuntimeError):

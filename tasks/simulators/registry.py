@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Dict, Literal, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Literal, Optional, Tuple
 
 from tasks.simulators.errors import SimulatorError
 
@@ -47,15 +47,27 @@ class SimulatorEntry:
     swaps_objects: bool = True
     """Whether a reset can put another object into a world.  If not, each world keeps the object it was built with."""
     running_evaluation: bool = True
-    """Whether a process can have a second simulation, in which a training measures its policy."""
+    """Whether a process can have a second simulation.  If not, a training measures its policy in its own worlds."""
     watchable: bool = False
     """Whether play.py can show it."""
     compiles_kernels: bool = False
     """Whether its GPU kernels can be compiled ahead, see `tasks.commands.compile_kernels`."""
+    without_gpu: bool = False
+    """Whether it simulates on a GPU if there is one, and also without."""
     few_hands: bool = False
     """Whether it is so slow that a training has hundreds of hands, not thousands.  Presets then have other defaults."""
     evaluation_envs: int = 4096
     """Worlds of an evaluation, if the user does not say how many."""
+
+    def runs_on_gpu(self) -> bool:
+        """Whether it simulates on a GPU here."""
+        import torch
+
+        return self.on_gpu and (torch.cuda.is_available() or not self.without_gpu)
+
+    def has_few_hands(self) -> bool:
+        """Whether a training here has hundreds of hands, not thousands."""
+        return self.few_hands or (self.without_gpu and not self.runs_on_gpu())
 
     @property
     def settings_field(self) -> str:
@@ -66,6 +78,10 @@ class SimulatorEntry:
         """The dataclass of its settings.  The import may take torch along."""
         module, name = self.settings.split(":")
         return getattr(import_module(module), name)
+
+    def has_fine_settings(self) -> bool:
+        """Whether its settings have a method `fine`, for measuring policies."""
+        return hasattr(self.settings_type(), "fine")
 
     def check(self) -> None:
         """Raises SimulatorError if the simulator cannot run here, with what is missing and how to get it."""
@@ -116,6 +132,18 @@ SIMULATORS: Tuple[SimulatorEntry, ...] = (
         evaluation_envs=64,
     ),
     SimulatorEntry(
+        name="physx",
+        title="PhysX 5",
+        needs="It needs the extra `physx` (NVIDIA's ovphysx, under NVIDIA's licence), Python 3.10 and glibc 2.35 or newer.",
+        module="tasks.simulators.physx",
+        settings="tasks.simulators.physx.settings:PhysxCfg",
+        prefix="physx",
+        on_gpu=True,
+        without_gpu=True,
+        swaps_objects=False,
+        watchable=True,
+    ),
+    SimulatorEntry(
         name="isaac_gym",
         title="Isaac Gym",
         needs="It needs Isaac Gym Preview 4, which is for Linux and Python 3.8, and an NVIDIA GPU older than Hopper.",
@@ -131,6 +159,9 @@ SIMULATORS: Tuple[SimulatorEntry, ...] = (
 AUTO = "auto"
 """The name that stands for MuJoCo Warp on a GPU and MuJoCo C without one, see `choose`."""
 
+ALL = "all"
+"""The name that stands for every simulator that can run here, in an evaluation, see `runnable`."""
+
 
 def names() -> Tuple[str, ...]:
     """What `--sim` can be, but for "auto"."""
@@ -139,9 +170,11 @@ def names() -> Tuple[str, ...]:
 
 if TYPE_CHECKING:
     SimulatorName = str
+    SimulatorNameOrAll = str
 else:
     SimulatorName = Literal[(AUTO, *names())]
-"""The type of the option `--sim`."""
+    SimulatorNameOrAll = Literal[(AUTO, *names(), ALL)]
+"""The types of the option `--sim`: of one simulator, and of one or all."""
 
 
 def get(name: str) -> SimulatorEntry:
@@ -159,6 +192,22 @@ def choose(name: str) -> SimulatorEntry:
     import torch
 
     return get("mujoco_warp" if torch.cuda.is_available() else "mujoco")
+
+
+def runnable() -> Tuple[List[SimulatorEntry], Dict[str, str]]:
+    """The simulators that can run one after the other in this process, and why each other one cannot, by name."""
+    can, cannot = [], {}
+    for entry in SIMULATORS:
+        if not entry.running_evaluation:
+            cannot[entry.name] = "it needs a process of its own"
+            continue
+        try:
+            entry.check()
+        except SimulatorError as error:
+            cannot[entry.name] = str(error)
+        else:
+            can.append(entry)
+    return can, cannot
 
 
 def settings_types() -> Dict[str, type]:

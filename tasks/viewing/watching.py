@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
-from typing import Callable, List, Optional, Tuple
+from typing import Any, Callable, List, Optional, Tuple, Union
 
 import mujoco
 import torch
 from torch import Tensor
 
 from tasks.grasp.environment import GraspTask
+from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
 from tasks.simulators.contract import Start
+from tasks.simulators.mujoco.scene import PhysicsCfg
 from tasks.simulators.mujoco.simulator import MujocoSimulator
+from tasks.simulators.registry import SimulatorEntry
 from tasks.viewing.errors import RenderingError
 from tasks.viewing.film import Film
+from tasks.viewing.mirrored import MirroredSimulator
 from tasks.viewing.renderer import WorldRenderer
 from tasks.viewing.window import Window
 
@@ -49,24 +54,24 @@ def some_of(objects: ObjectSet, count: int) -> ObjectSet:
 
 
 @torch.no_grad()
-def play_episode(task: GraspTask, policy: Policy, show: Callable[[], None]) -> str:
-    """Plays world 0 to the episode's end; show: called at the start and after each step.  Returns what became of it.
+def play_episode(task: GraspTask, policy: Policy, show: Callable[[], None], world: int = 0) -> str:
+    """Plays a world to the episode's end; show: called at the start and after each step.  Returns what became of it.
 
-    task: made with `evaluation=True` on a WatchedSimulator.
+    task: made with `evaluation=True` on a simulator that can be watched.
     """
     simulator = _watched(task)
     simulator.after_step = None
     obs = task.reset()[0]
-    name = task.objects.objects[int(simulator.state.object_id[0])].name
+    name = task.objects.objects[int(simulator.state.object_id[world])].name
     show()
     simulator.after_step = show
-    while not task.episodes.counted[0]:
+    while not task.episodes.counted[world]:
         obs = task.step(policy(obs)).obs
     simulator.after_step = None
     record = task.episodes.record
-    if record.held[0]:
+    if record.held[world]:
         return f"{name}: held"
-    return f"{name}: {'at the goal, but not held' if record.ever[0] else 'not brought to the goal'}"
+    return f"{name}: {'at the goal, but not held' if record.ever[world] else 'not brought to the goal'}"
 
 
 def film(task: GraspTask, policy: Policy, path: Path, episodes: int, speed: float = 1.0) -> int:
@@ -75,10 +80,15 @@ def film(task: GraspTask, policy: Policy, path: Path, episodes: int, speed: floa
     is_gif = path.suffix.lower() == ".gif"
     renderer = WorldRenderer(simulator.scene.model, *([GIF_SIZE] if is_gif else []))
     held = 0
+
+    def add(world: int) -> None:
+        video.add(renderer.draw(*_world(task, world)))
+
     with Film(path, speed / simulator.control_dt) as video:
         for episode in range(episodes):
-            outcome = play_episode(task, policy, lambda: video.add(renderer.draw(*_world(task))))
-            held += int(task.episodes.record.held[0])
+            world = episode % task.num_envs
+            outcome = play_episode(task, policy, partial(add, world), world)
+            held += int(task.episodes.record.held[world])
             print(f"{episode + 1}/{episodes} {outcome}", flush=True)
     renderer.close()
     print(f"{held} of {episodes} held; {video.frames} frames in {path}")
@@ -91,19 +101,19 @@ def watch(task: GraspTask, policy: Policy, episodes: Optional[int] = None, speed
     window = Window(task.hand, task.objects)
     pace = simulator.control_dt / speed
     due = time.monotonic()
+    done = 0
 
     def show() -> None:
         nonlocal due
         if not window.is_open:
             raise _Closed
-        window.show(*_world(task))
+        window.show(*_world(task, done % task.num_envs))
         due = max(due + pace, time.monotonic() - pace)
         time.sleep(max(0.0, due - time.monotonic()))
 
-    done = 0
     try:
         while episodes is None or done < episodes:
-            outcome = play_episode(task, policy, show)
+            outcome = play_episode(task, policy, show, done % task.num_envs)
             done += 1
             print(f"{done} {outcome}", flush=True)
     except _Closed:
@@ -116,16 +126,26 @@ class _Closed(Exception):  # noqa: N818 - no error
     """The user closed the window."""
 
 
-def _world(task: GraspTask) -> Tuple[mujoco.MjModel, mujoco.MjData, List[float], bool]:
-    """Of world 0: its model, its data, its goal, and whether the object is there."""
+def watchable(
+    entry: SimulatorEntry, hand: HandSpec, objects: ObjectSet, settings: Any
+) -> Union[WatchedSimulator, MirroredSimulator]:
+    """Worlds that can be watched: one whose object changes, or, where objects stay, one for each object."""
+    if entry.settings_type() is PhysicsCfg:
+        return WatchedSimulator(hand, objects, 1, settings)
+    worlds = 1 if entry.swaps_objects else len(objects)
+    return MirroredSimulator(entry.make(hand, objects, worlds, settings, evaluation=True), hand, objects)
+
+
+def _world(task: GraspTask, world: int) -> Tuple[mujoco.MjModel, mujoco.MjData, List[float], bool]:
+    """Of one world: its model, its data, its goal, and whether the object is there."""
     return (
-        *_watched(task).model_and_data(0),
-        task.episodes.goal.pos[0].tolist(),
-        bool(task.episodes.steps_at_goal[0] > 0),
+        *_watched(task).model_and_data(world),
+        task.episodes.goal.pos[world].tolist(),
+        bool(task.episodes.steps_at_goal[world] > 0),
     )
 
 
-def _watched(task: GraspTask) -> WatchedSimulator:
-    if not isinstance(task.simulator, WatchedSimulator):
-        raise RenderingError("only worlds on MuJoCo C can be watched")
+def _watched(task: GraspTask) -> Union[WatchedSimulator, MirroredSimulator]:
+    if not isinstance(task.simulator, (WatchedSimulator, MirroredSimulator)):
+        raise RenderingError("these worlds were not made to be watched")
     return task.simulator

@@ -41,8 +41,16 @@ def test_is_the_identity_before_any_data_and_clips_after() -> None:
     torch.testing.assert_close(normalizer(x), x)
     normalizer.update(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]))
     torch.testing.assert_close(
-        normalizer(torch.tensor([[2.0, 0.0], [99.0, -1.0]])), torch.tensor([[2.0, 0.0], [10.0, -10.0]])
+        normalizer(torch.tensor([[2.0, 0.0], [99.0, -99.0]])), torch.tensor([[2.0, 0.0], [10.0, -10.0]])
     )
+
+
+def test_a_feature_that_never_varied_is_not_magnified_and_one_that_hardly_did_is_at_most_by_ten_thousand() -> None:
+    normalizer = RunningNormalizer(3)
+    normalizer.update(torch.tensor([[0.0, 0.7, 1e-7], [0.0, 0.7, -1e-7]]).repeat(50, 1))
+    x = torch.tensor([[0.02, 0.72, 1e-4]])
+    torch.testing.assert_close(normalizer(x), torch.tensor([[0.02, 0.02, 1.0]]), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(normalizer.denormalize(normalizer(x)), x)
 
 
 def test_a_batch_that_is_not_finite_is_left_out() -> None:

@@ -14,10 +14,11 @@ import mujoco
 import numpy as np
 import torch
 
+from tasks.simulators import streams
 from tasks.simulators.contract import TABLE_HEIGHT, Start
 from tasks.simulators.errors import SimulatorError
-from tasks.simulators.isaac_gym import streams
-from tasks.simulators.isaac_gym.assets import MOUNT, flat_hand
+from tasks.simulators.flat_hand import MOUNT
+from tasks.simulators.isaac_gym.assets import flat_hand
 from tasks.simulators.isaac_gym.preload import preload
 from tasks.simulators.isaac_gym.scene import IsaacWorlds
 from tasks.simulators.isaac_gym.settings import IsaacGymCfg

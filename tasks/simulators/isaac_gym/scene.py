@@ -16,7 +16,9 @@ from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
 from tasks.simulators.contract import TABLE_HEIGHT, Simulator
 from tasks.simulators.errors import SimulatorError
-from tasks.simulators.isaac_gym.assets import Drives, default_cache, write_hand, write_object
+from tasks.simulators.fixed_objects import draw_properties
+from tasks.simulators.flat_hand import Drives
+from tasks.simulators.isaac_gym.assets import default_cache, write_hand, write_object
 from tasks.simulators.isaac_gym.settings import IsaacGymCfg
 
 OBJECT_START = (0.0, 0.0, 0.6)
@@ -95,8 +97,10 @@ def build(gym: Any, api: Any, owner: IsaacWorlds, object_ids: Sequence[int], see
     """Builds everything and calls `prepare_sim`.  Raises SimulatorError with the step that Isaac Gym refused."""
     cfg, hand = owner.cfg, owner.hand
     cache = cfg.cache or default_cache()
-    random = np.random.default_rng(seed)
-    friction, mass_scale = draw_properties(owner, object_ids, random)
+    # Friction has few values, because PhysX has room for 64,000 materials.
+    friction, mass_scale = draw_properties(
+        owner.objects, list(object_ids), cfg.friction, cfg.mass_scale, seed, cfg.friction_levels
+    )
 
     sim = _create_sim(gym, api, owner)
     hand_asset = _load(gym, sim, write_hand(owner.model, cache), hand_options(api))
@@ -159,19 +163,6 @@ def build(gym: Any, api: Any, owner: IsaacWorlds, object_ids: Sequence[int], see
         dof_names=dof_names,
         drive_properties=properties,
     )
-
-
-def draw_properties(
-    owner: IsaacWorlds, object_ids: Sequence[int], random: np.random.Generator
-) -> Tuple[np.ndarray, np.ndarray]:
-    """Draws (friction (N,), mass factor (N,)).  Friction has few values, because PhysX has room for 64,000 materials."""
-    cfg, count = owner.cfg, len(object_ids)
-    low, high = cfg.friction
-    levels = np.linspace(low, high, max(1, cfg.friction_levels))
-    drawn = levels[random.integers(len(levels), size=count)]
-    own = [owner.objects.objects[i].friction for i in object_ids]
-    friction = np.array([value if known is None else float(known) for value, known in zip(drawn, own)])
-    return friction, cfg.mass_scale ** random.uniform(-1.0, 1.0, size=count)
 
 
 def _create_sim(gym: Any, api: Any, owner: IsaacWorlds) -> Any:

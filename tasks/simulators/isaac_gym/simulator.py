@@ -1,8 +1,7 @@
 """Isaac Gym (PhysX on the GPU) with the same hand and objects as the other simulators.  docs/isaac_gym.md has its traps.
 
-This file and scene.py convert between Isaac Gym's numbers and `SimState`.  Isaac Gym's ground plane is the table's top, so
-its heights are lower by `TABLE_HEIGHT`.  Its quaternions are (x, y, z, w).  Its velocities are those of centres of mass.  Its
-tensors are flat; their rows are looked up by name and actor.
+Isaac Gym's ground plane is the table's top, so its heights are lower by `TABLE_HEIGHT`.  Its tensors are flat; their rows are
+looked up by name and actor.  `LinkStates` knows the rest of its conventions.
 
 A reset is kept in buffers until the next step, because between two steps Isaac Gym takes one call of each setter and shows
 nothing of what was set.
@@ -10,6 +9,7 @@ nothing of what was set.
 
 from __future__ import annotations
 
+import sys
 from typing import Dict, List, Optional, Sequence, Union
 
 import mujoco
@@ -17,18 +17,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tasks import rotations
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
+from tasks.simulators import streams
 from tasks.simulators.contract import TABLE_HEIGHT, SimState, Start
 from tasks.simulators.errors import SimulatorError
-from tasks.simulators.isaac_gym import audit, scene, streams
-from tasks.simulators.isaac_gym.assets import read_drives
+from tasks.simulators.fixed_objects import spread
+from tasks.simulators.flat_hand import read_drives
+from tasks.simulators.isaac_gym import audit, scene
 from tasks.simulators.isaac_gym.preload import load_gymtorch, preload
 from tasks.simulators.isaac_gym.scene import IsaacWorlds
 from tasks.simulators.isaac_gym.settings import IsaacGymCfg
 from tasks.simulators.isaac_gym.stderr_watch import StderrWatch
-from tasks.simulators.kinematics import hand_kinematics
+from tasks.simulators.link_states import XYZW, LinkStates
 
 FRAME_TOLERANCE = 0.1
 """m, between where an object was made and where Isaac Gym shows it."""
@@ -54,9 +55,10 @@ class IsaacGymSimulator(IsaacWorlds):
         cfg: IsaacGymCfg = IsaacGymCfg(),  # noqa: B008 frozen
         object_ids: Optional[Sequence[int]] = None,
         gpu_pipeline: Optional[bool] = None,
+        evaluation: bool = False,
     ) -> None:
         """device: by default the first GPU, or the processor if torch sees none.  object_ids: (N,) the object of each world;
-        by default they take turns.  gpu_pipeline: whether PhysX and its tensors are on a GPU; by default if `device` is one.
+        by default see `spread`, which evaluation is for.  gpu_pipeline: whether PhysX and its tensors are on a GPU; by default if `device` is one.
         Raises SimulatorError if Isaac Gym cannot run here, and for a second simulator in one process.
         """
         gymapi, gymtorch = preload(), load_gymtorch()
@@ -66,6 +68,12 @@ class IsaacGymSimulator(IsaacWorlds):
             )
         if device is None:
             device = "cuda:0" if torch.cuda.is_available() else "cpu"
+            if device == "cpu":
+                print(
+                    "warning: torch sees no CUDA GPU, so Isaac Gym simulates on the processor, slowly.  A GPU needs a driver of "
+                    "version 525 or newer for this torch",
+                    file=sys.stderr,
+                )
         self.num_envs, self.device, self.cfg = num_envs, torch.device(device), cfg
         self.hand, self.objects = hand, objects
         self.control_dt = control_dt
@@ -78,7 +86,7 @@ class IsaacGymSimulator(IsaacWorlds):
             raise SimulatorError(f"coupling {cfg.coupling!r}: choose from tendon, drive")
         check_gpu(self.device)
         self.gpu_pipeline = self.device.type == "cuda" if gpu_pipeline is None else gpu_pipeline
-        ids = [i % len(objects.objects) for i in range(num_envs)] if object_ids is None else list(object_ids)
+        ids = spread(objects, num_envs, evaluation) if object_ids is None else list(object_ids)
 
         self.model = mujoco.MjModel.from_xml_path(str(hand.mjcf))
         self.drives = read_drives(hand, self.model)
@@ -106,34 +114,19 @@ class IsaacGymSimulator(IsaacWorlds):
     # ------------------------------------------------------------------------------------------------ construction
 
     def _make_constants(self) -> None:
-        """Makes the tensors that never change: drives, frames of palm and fingertips in their links, rows."""
-        hand, model, drives = self.hand, self.model, self.drives
-        driven = slice(hand.num_drives)
-
-        def floats(values: object) -> Tensor:
-            return torch.as_tensor(np.asarray(values), dtype=torch.float32, device=self.device)
-
-        self._stiffness, self._damping = floats(drives.stiffness[driven]), floats(drives.damping[driven])
-        self._effort = floats(drives.effort[driven])
-        self._target_lower, self._target_upper = floats(drives.target_lower), floats(drives.target_upper)
-        order = list(hand.drives)
-        self._source = torch.tensor(
-            [order.index(name) for name in hand.coupled_joints.values()], dtype=torch.int64, device=self.device
+        """Makes what never changes: conventions, and the rows of things in Isaac Gym's tensors."""
+        hand, rows = self.hand, self.scene.rows
+        object_com = np.stack([self.objects.objects[i].com for i in self.scene.object_ids])
+        self.links = LinkStates(
+            hand, self.model, self.drives, self.scene.link_com, object_com, self.cfg.max_speed, self.device
         )
-        """Column of the drive that each coupled joint follows, times `_ratio`."""
-        self._ratio = floats([hand.coupling(name) for name in hand.coupled_joints])
-        sites = [model.site(name).id for name in (hand.palm_site, *hand.fingertip_sites)]
-        self._site_pos, self._site_quat = floats(model.site_pos[sites]), floats(model.site_quat[sites])
-        self._link_com = floats(self.scene.link_com)
-        """(F + 1, 3) centres of mass of the palm's and fingertips' links, as Isaac Gym has them."""
-        self._object_com = floats([self.objects.objects[i].com for i in self.scene.object_ids])
-        rows = self.scene.rows
+        self.kinematics = self.links.kinematics
         self._dof_rows, self._link_rows = rows.dofs.to(self.device), rows.links.to(self.device)
         self._all_link_rows = rows.all_links.to(self.device)
-        self._drive_rows, self._coupled_rows = self._dof_rows[:, driven], self._dof_rows[:, hand.num_drives :]
+        self._drive_rows = self._dof_rows[:, : hand.num_drives]
+        self._coupled_rows = self._dof_rows[:, hand.num_drives :]
         self._hand_actor, self._object_actor = rows.hand.to(self.device), rows.object.to(self.device)
         self._object_row = self._object_actor.long()
-        self.kinematics = hand_kinematics(hand, self.device)
 
     def _make_buffers(self, gymtorch: object) -> None:
         """Makes Isaac Gym's tensors, which `refresh` fills, and ours, which its setters read.
@@ -199,11 +192,10 @@ class IsaacGymSimulator(IsaacWorlds):
 
     def step(self, targets: Tensor) -> None:
         """See `Simulator.step`."""
-        targets = targets.clamp(self._target_lower, self._target_upper)
+        targets = self.links.limited(targets)
         self._targets[self._drive_rows] = targets
         if self.cfg.coupling == "drive":
-            followed = self.state.joint_pos[:, self._source] * self._ratio
-            self._targets[self._coupled_rows] = followed
+            self._targets[self._coupled_rows] = self.links.followed(self.state.joint_pos)
         self._submit_resets()
         streams.finish_torch(self.device)
         self._require(self.gym.set_dof_position_target_tensor(self.sim, self._targets_desc), "position targets")
@@ -219,31 +211,16 @@ class IsaacGymSimulator(IsaacWorlds):
         ids = mask.nonzero()[:, 0]
         if len(ids) == 0:
             return
-        state, joints = self.state, start.joint_pos[ids].float()
-        self._nan_resets += state.failed[ids].sum()
-        all_joints = torch.cat([joints, joints[:, self._source] * self._ratio], dim=1)
-        quat = start.object_quat[ids] / start.object_quat[ids].norm(dim=-1, keepdim=True)
-
-        self._dof_set[self._dof_rows[ids], 0] = all_joints
+        self._nan_resets += self.state.failed[ids].sum()
+        # Isaac Gym shows none of this before it simulates, so `state` gets what was asked for.
+        joints, quat = self.links.begin(self.state, mask, start)
+        self._dof_set[self._dof_rows[ids], 0] = joints[ids]
         self._dof_set[self._dof_rows[ids], 1] = 0.0
         rows = self._object_row[ids]
         self._root_set[rows, :3] = start.object_pos[ids] - self._shift[ids]
-        self._root_set[rows, 3:7] = quat[:, [1, 2, 3, 0]]
+        self._root_set[rows, 3:7] = quat[ids][:, XYZW]
         self._root_set[rows, 7:] = 0.0
         self._pending.append(ids)
-
-        # Isaac Gym shows none of this before it simulates, so `state` gets what was asked for.
-        pos, site_quat = self.kinematics(all_joints)
-        state.joint_pos[ids], state.joint_vel[ids] = joints, 0.0
-        state.drive_force[ids] = 0.0
-        state.palm_pos[ids], state.palm_quat[ids] = pos[:, 0], site_quat[:, 0]
-        state.fingertip_pos[ids], state.fingertip_quat[ids] = pos[:, 1:], site_quat[:, 1:]
-        state.fingertip_vel[ids] = 0.0
-        state.fingertip_wrench[ids] = 0.0
-        state.hand_force[ids] = 0.0
-        state.object_pos[ids], state.object_quat[ids] = start.object_pos[ids].float(), quat
-        state.object_vel[ids] = 0.0
-        state.failed[ids] = False
 
     def diagnostics(self) -> Dict[str, float]:
         """How many worlds diverged and were reset.  Raises SimulatorError if PhysX has lost contacts."""
@@ -281,46 +258,14 @@ class IsaacGymSimulator(IsaacWorlds):
         self._pending = []
 
     def _read(self, targets: Tensor) -> None:
-        """Copies Isaac Gym's tensors to `state`.  A world that diverged keeps its last sane values."""
-        state = self.state
-        dof, root = self._dof[self._drive_rows], self._root[self._object_row]
-        links = self._links[self._link_rows]
+        """Copies Isaac Gym's tensors to `state`."""
+        dof = self._dof[self._dof_rows]
         force, pressed = self._contact[self._link_rows[:, 1:]], self._contact[self._all_link_rows]
-        joints, speeds = dof[..., 0], dof[..., 1]
-        everything = torch.cat([dof.flatten(1), root, links.flatten(1), pressed.flatten(1)], dim=1)
-        fast = (speeds.abs() > self.cfg.max_speed).any(-1) | (root[:, 7:].abs() > self.cfg.max_speed).any(-1)
-        failed = ~torch.isfinite(everything).all(-1) | fast
-
-        def put(into: Tensor, values: Tensor) -> None:
-            into.copy_(torch.where(failed.view(-1, *[1] * (into.dim() - 1)), into, values))
-
-        put(state.joint_pos, joints)
-        put(state.joint_vel, speeds)
-        drive = self._stiffness * (targets - joints) - self._damping * speeds
-        put(state.drive_force, torch.minimum(torch.maximum(drive, -self._effort), self._effort))
-
-        quat = links[..., [6, 3, 4, 5]]
-        site = links[..., :3] + rotations.rotate(quat, self._site_pos) + self._shift[:, None]
-        site_quat = rotations.multiply(quat, self._site_quat.expand_as(quat))
-        put(state.palm_pos, site[:, 0])
-        put(state.palm_quat, site_quat[:, 0])
-        put(state.fingertip_pos, site[:, 1:])
-        put(state.fingertip_quat, site_quat[:, 1:])
-        arm = rotations.rotate(quat, self._site_pos - self._link_com)
-        linear = links[..., 7:10] + torch.linalg.cross(links[..., 10:], arm)
-        put(state.fingertip_vel, torch.cat([linear, links[..., 10:]], dim=-1)[:, 1:])
         # Isaac Gym sums the contacts' forces but not their torques, which stay 0.  That is right for forces through the centre
         # of the finger's round end, where its frame is.  Friction and contacts farther back on the pad do have torques.
-        put(state.fingertip_wrench, torch.cat([force, torch.zeros_like(force)], dim=-1))
-
-        put(state.hand_force, pressed.norm(dim=-1).sum(-1))
-
-        object_quat = root[:, [6, 3, 4, 5]]
-        arm = rotations.rotate(object_quat, self._object_com)
-        put(state.object_pos, root[:, :3] + self._shift)
-        put(state.object_quat, object_quat)
-        put(state.object_vel, torch.cat([root[:, 7:10] - torch.linalg.cross(root[:, 10:], arm), root[:, 10:]], dim=-1))
-        state.failed.copy_(failed)
+        wrench = torch.cat([force, torch.zeros_like(force)], dim=-1)
+        links, item = self._links[self._link_rows], self._root[self._object_row]
+        self.links.read(self.state, targets, dof[..., 0], dof[..., 1], links, wrench, pressed, item, self._shift)
 
     def _refresh(self, tensors: Sequence[str]) -> None:
         for name in tensors:
@@ -342,14 +287,22 @@ class IsaacGymSimulator(IsaacWorlds):
 
 
 def check_gpu(device: torch.device) -> None:
-    """Raises SimulatorError on GPUs that Isaac Gym is known to crash on."""
+    """Raises SimulatorError on GPUs that this torch has no code for; warns on those that Isaac Gym is reported to crash on."""
     if device.type != "cuda":
         return
     if not torch.cuda.is_available():
         raise SimulatorError("this torch sees no CUDA GPU; Isaac Gym on the processor is --device cpu, and slow")
     major, minor = torch.cuda.get_device_capability(device)
-    if major == 9:
+    name = f"{torch.cuda.get_device_name(device)} (compute capability {major}.{minor})"
+    known = [int(arch.split("_")[1].rstrip("af")) for arch in torch.cuda.get_arch_list() if arch.startswith("sm_")]
+    if known and 10 * major > max(known):
         raise SimulatorError(
-            f"Isaac Gym crashes on Hopper GPUs such as this {torch.cuda.get_device_name(device)} (compute capability "
-            f"{major}.{minor}): use --sim mujoco_warp here, or a GPU of the Turing, Ampere or Ada generation"
+            f"torch {torch.__version__} has no code for this {name}: use --sim mujoco_warp or --sim physx with a newer Python, "
+            "or build torch for Python 3.8 yourself"
+        )
+    if major == 9:
+        print(
+            f"warning: Isaac Gym is reported to crash on Hopper GPUs such as this {name}, and by one report to run; if it does "
+            "crash, --sim physx has its engine and --sim mujoco_warp needs none",
+            file=sys.stderr,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -12,8 +11,7 @@ import tempfile
 from contextlib import suppress
 from typing import List, Optional
 
-LOST = re.compile(r"overflow|miss interactions|internal error", re.IGNORECASE)
-"""Words of lines that say that contacts were lost."""
+from tasks.simulators.errors import LOST_CONTACTS
 
 
 class StderrWatch:
@@ -49,7 +47,7 @@ class StderrWatch:
             text = copy.read()
         whole = text[: text.rfind(b"\n") + 1]
         self._read += len(whole)
-        return [line for line in whole.decode(errors="replace").splitlines() if LOST.search(line)]
+        return [line for line in whole.decode(errors="replace").splitlines() if LOST_CONTACTS.search(line)]
 
     def close(self) -> None:
         """Gives stderr back, and waits a moment for `tee` to pass on everything."""

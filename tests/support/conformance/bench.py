@@ -141,6 +141,20 @@ def plain_hand(hand: HandSpec) -> mujoco.MjModel:
     return model
 
 
+def plain_hand_and_table(hand: HandSpec) -> mujoco.MjModel:
+    """`plain_hand` above the table."""
+    spec = mujoco.MjSpec.from_file(str(hand.mjcf))
+    table = spec.worldbody.add_geom()
+    table.type, table.size, table.pos = mujoco.mjtGeom.mjGEOM_PLANE, [1, 1, 0.1], [0, 0, contract.TABLE_HEIGHT]
+    table.contype, table.conaffinity = 2, 3
+    table.friction = [1.0, 0.01, 1e-4]
+    model = spec.compile()
+    model.opt.timestep, model.opt.integrator = 1 / 960, mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    # With the defaults fingers creep on the table as long as they are pressed.
+    model.opt.cone, model.opt.impratio = mujoco.mjtCone.mjCONE_ELLIPTIC, 10.0
+    return model
+
+
 def set_joints(model: mujoco.MjModel, data: mujoco.MjData, hand: HandSpec, joint_pos: np.ndarray) -> None:
     """joint_pos (D,); coupled joints follow."""
     for name, value in zip(hand.drives, joint_pos):

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import math
+from typing import List
 
 import mujoco
 import numpy as np
 import torch
 
-from conformance.bench import CUBE, GRAVITY, Bench, bent, close, plain_hand, same_turn, set_joints, start, steps
-from tasks.simulators.contract import TABLE_HEIGHT
+from conformance.bench import (
+    CUBE,
+    GRAVITY,
+    Bench,
+    bent,
+    close,
+    plain_hand,
+    plain_hand_and_table,
+    same_turn,
+    set_joints,
+    start,
+    steps,
+)
+from tasks.simulators.contract import TABLE_HEIGHT, Simulator
 
 
 def drives_follow(bench: Bench) -> None:
@@ -105,10 +118,13 @@ def fingertip_presses_the_table(bench: Bench) -> None:
     begin.into(sim)
     assert sim.state.fingertip_pos[..., 2].min() > TABLE_HEIGHT
     targets = begin.joint_pos.clone()
+    followed = []
     for height in np.linspace(high, low, 20):
         targets[:, 2] = TABLE_HEIGHT + height
+        followed.append(targets[0].double().cpu().numpy())
         sim.step(targets)
-    steps(sim, targets, 1.5)
+    held = steps(sim, targets, 1.5)
+    _pressed_as_plain_mujoco(bench, sim, begin.joint_pos[0].double().cpu().numpy(), followed + followed[-1:] * held)
     force = sim.state.fingertip_wrench[..., :3].sum(dim=1)
     down = -sim.state.drive_force[:, 2]
     assert (down > 2.0).all(), f"the base presses with {down.tolist()} N"
@@ -125,6 +141,27 @@ def fingertip_presses_the_table(bench: Bench) -> None:
     assert not sim.state.fingertip_wrench[0].any() and not sim.state.hand_force[0].any()
     assert torch.equal(sim.state.fingertip_wrench[1], kept[0]) and torch.equal(sim.state.hand_force[1], kept[1])
     sim.close()
+
+
+def _pressed_as_plain_mujoco(bench: Bench, sim: Simulator, start_pos: np.ndarray, targets: List[np.ndarray]) -> None:
+    """Drives hold a load as in plain MuJoCo: the base yields as far, and each finger's drives push as hard.
+
+    A joint that is followed must feel what presses on the one that follows.
+    """
+    hand, model = bench.hand, plain_hand_and_table(bench.hand)
+    data = mujoco.MjData(model)
+    set_joints(model, data, hand, start_pos)
+    controls = [model.actuator(name).id for name in hand.drives]
+    qpos = [int(model.joint(name).qposadr[0]) for name in hand.drives]
+    for target in targets:
+        data.ctrl[controls] = target
+        for _ in range(round(sim.control_dt / model.opt.timestep)):
+            mujoco.mj_step(model, data)
+    close(sim.state.joint_pos[0], data.qpos[qpos], bench.path_rad, "joints that are pressed")
+    force = data.actuator_force[controls]
+    for group in (slice(0, 3), slice(3, 6), slice(6, None)):
+        most = float(np.abs(force[group]).max())
+        close(sim.state.drive_force[0, group], force[group], 0.25 * most, "forces of drives that hold a load")
 
 
 def drive_force_is_bounded(bench: Bench) -> None:
@@ -169,7 +206,7 @@ def same_path_as_plain_mujoco(bench: Bench) -> None:
 
 
 def jumps_as_plain_mujoco(bench: Bench) -> None:
-    """After a jump of all targets the hand moves as in plain MuJoCo: it depends on force limits and armatures."""
+    """After a jump of all targets the hand moves as in plain MuJoCo: it depends on force limits, armatures and damping."""
     sim = bench.simulator(2)
     begin = start(sim)
     begin.into(sim)
@@ -182,7 +219,7 @@ def jumps_as_plain_mujoco(bench: Bench) -> None:
     targets[0] += 0.6  # m, for which the drive would need more than the force that it has
     targets[6:] += 0.35 * (model.actuator_ctrlrange[controls][6:, 1] - targets[6:])
     data.ctrl[controls] = targets
-    for count in range(3):
+    for count in range(8):  # to the targets, past them and back, so that it depends on damping, too
         sim.step(torch.tensor(targets, dtype=torch.float32, device=sim.device).repeat(2, 1))
         for _ in range(round(sim.control_dt / model.opt.timestep)):
             mujoco.mj_step(model, data)

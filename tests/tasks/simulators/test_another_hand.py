@@ -9,9 +9,11 @@ from typing import Any, Callable, Dict
 
 import claw
 import conformance
+import physx_support
 import pytest
 import torch
 from conformance import Bench
+from physx_support import WHY_NOT
 from three_fingers import TESTED, THREE_FINGERS, without_coupling
 
 from tasks.grasp.environment import GraspCfg, GraspTask
@@ -41,6 +43,12 @@ def mujoco_warp(objects: ObjectSet, num_envs: int, hand: HandSpec, fine: bool) -
     return MujocoWarpSimulator(hand, objects, num_envs, torch.device("cpu"), physics)
 
 
+def physx(objects: ObjectSet, num_envs: int, hand: HandSpec, fine: bool) -> Simulator:
+    if WHY_NOT:
+        pytest.skip(WHY_NOT)
+    return physx_support.make(objects, num_envs, hand, fine)
+
+
 def isaac_gym(hand: HandSpec, cache: Path) -> Make:
     from tasks.simulators.isaac_gym.simulator import IsaacGymSimulator
 
@@ -52,7 +60,7 @@ def isaac_gym(hand: HandSpec, cache: Path) -> Make:
     return make
 
 
-SIMULATORS = ("mujoco", "mujoco_warp", "isaac_gym")
+SIMULATORS = ("mujoco", "mujoco_warp", "physx", "isaac_gym")
 CHECKS = [check for check in conformance.CONFORMANCE if check not in conformance.OF_OBJECTS]
 """How an object moves does not depend on the hand's size."""
 
@@ -109,6 +117,7 @@ def maker(name: str, hand: HandSpec, cache: Path, fine: bool) -> Make:
     makers: Dict[str, Make] = {
         "mujoco": partial(mujoco_c, hand=hand, fine=fine),
         "mujoco_warp": partial(mujoco_warp, hand=hand, fine=fine),
+        "physx": partial(physx, hand=hand, fine=fine),
         "isaac_gym": isaac_gym(hand, cache),
     }
     return makers[name]

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[3]
 CLASSES = {
     "mujoco": "tasks.simulators.mujoco.simulator:MujocoSimulator",
     "mujoco_warp": "tasks.simulators.mujoco_warp.simulator:MujocoWarpSimulator",
+    "physx": "tasks.simulators.physx.simulator:PhysxSimulator",
     "isaac_gym": "tasks.simulators.isaac_gym.simulator:IsaacGymSimulator",
 }
 NO_MUJOCO_4 = find_spec("mujoco.batch") is None
@@ -35,7 +36,7 @@ def test_every_simulator_of_the_folder_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("name", sorted(CLASSES))
 def test_an_entry_says_what_the_class_says(name: str) -> None:
-    if name != "isaac_gym" and NO_MUJOCO_4:
+    if name.startswith("mujoco") and NO_MUJOCO_4:
         pytest.skip("needs MuJoCo 4")
     module, cls = CLASSES[name].split(":")
     simulator, entry = getattr(import_module(module), cls), registry.get(name)
@@ -48,16 +49,30 @@ def test_an_entry_says_what_the_class_says(name: str) -> None:
 
 def test_settings_are_dataclasses_and_a_prefix_means_one_of_them() -> None:
     types = registry.settings_types()
-    assert set(types) == {"physics", "isaac-gym"}
+    assert set(types) == {"physics", "physx", "isaac-gym"}
     for entry in registry.SIMULATORS:
         assert is_dataclass(entry.settings_type()) and entry.settings_type() is types[entry.prefix]
         assert fields(entry.settings_type()) and entry.settings_field.isidentifier()
 
 
-def test_the_recipe_has_settings_of_its_own_for_isaac_gym() -> None:
-    ((field, settings),) = registry.recipe_settings().items()
-    assert field == registry.get("isaac_gym").settings_field == "isaac_gym"
-    assert settings.position_iterations == 8 < registry.get("isaac_gym").settings_type()().position_iterations
+def test_the_recipe_has_settings_of_its_own_for_isaac_gym_and_physx() -> None:
+    recipe = registry.recipe_settings()
+    assert set(recipe) == {"physx", "isaac_gym"}
+    for field, settings in recipe.items():
+        kind = registry.get(field).settings_type()
+        assert registry.get(field).settings_field == field and type(settings) is kind
+        assert (settings.position_iterations, settings.velocity_iterations) == (8, 0)
+        assert settings.contact_offset == 0.002
+    assert recipe["isaac_gym"].position_iterations < registry.get("isaac_gym").settings_type()().position_iterations
+
+
+def test_physx_has_few_hands_without_a_gpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = {"mujoco_warp": False, "mujoco": True, "isaac_gym": False}
+    for gpu in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
+        for name, few in {**expected, "physx": not gpu}.items():
+            assert registry.get(name).has_few_hands() is few, name
+            assert registry.get(name).runs_on_gpu() is not few, name
 
 
 def test_auto_is_a_gpu_or_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,11 +84,21 @@ def test_auto_is_a_gpu_or_the_processor(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_options_take_the_names_of_the_table() -> None:
     assert get_args(registry.SimulatorName) == ("auto", *registry.names())
+    assert get_args(registry.SimulatorNameOrAll) == ("auto", *registry.names(), "all")
+
+
+def test_all_are_those_that_run_here_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    can, cannot = registry.runnable()
+    assert {entry.name for entry in can} | set(cannot) == set(registry.names())
+    assert "NVIDIA GPU" in cannot["mujoco_warp"] or NO_MUJOCO_4
+    assert cannot["isaac_gym"] == "it needs a process of its own"
+    assert NO_MUJOCO_4 or "mujoco" in {entry.name for entry in can}
 
 
 def test_an_unknown_name_is_an_error_that_lists_the_known() -> None:
     for find in (registry.get, registry.choose):
-        with pytest.raises(SimulatorError, match="'bullet': choose from auto, mujoco_warp, mujoco, isaac_gym"):
+        with pytest.raises(SimulatorError, match="'bullet': choose from auto, mujoco_warp, mujoco, physx, isaac_gym"):
             find("bullet")
 
 

@@ -25,9 +25,10 @@ from tasks.simulators.mujoco.simulator import MujocoSimulator
 from tasks.viewing import renderer as renderer_module
 from tasks.viewing import window
 from tasks.viewing.errors import RenderingError
+from tasks.viewing.mirrored import MirroredSimulator
 from tasks.viewing.renderer import WorldRenderer
 from tasks.viewing.watching import WatchedSimulator
-from tasks.viewing.window import copy_world, furnished_model
+from tasks.viewing.window import SHOWN, copy_world, furnished_model
 
 ROOT = Path(__file__).resolve().parents[3]
 EPISODE_STEPS = 25
@@ -138,6 +139,30 @@ def test_nothing_is_drawn_where_all_is_held(
     done = run("evaluate_policy.py", "--checkpoint", policy, *words)
     assert done.status == 0 and "no failures to draw" in done.out
     assert not (tmp_path / "f.png").exists()
+
+
+def test_a_mirror_shows_the_worlds_of_another_simulator() -> None:
+    """MuJoCo C, whose own model and data say what is to be seen."""
+    hand, objects = get_hand("shadow"), load_objects("mixed", count=40)
+    watched = WatchedSimulator(hand, objects, 3)
+    mirror = MirroredSimulator(watched, hand, objects)
+    task = GraspTask(mirror, hand, objects, GraspCfg(), evaluation=True)
+    moved: List[bool] = []
+    mirror.after_step = lambda: moved.append(True)
+    task.reset()
+    task.reset()
+    for _ in range(4):
+        task.step(torch.zeros(3, task.num_actions))
+    assert len(moved) == 4 and mirror.state is watched.state
+    for world in (2, 0):
+        model, data = watched.model_and_data(world)
+        own_model, own_data = mirror.model_and_data(world)
+        # Coupled joints are drawn where they belong.
+        np.testing.assert_allclose(own_data.qpos, data.qpos, atol=0.01)
+        np.testing.assert_allclose(own_data.body("object").xpos, data.body("object").xpos, atol=1e-6)
+        for name in SHOWN:
+            mine, right = getattr(own_model, name)[own_model.ngeom - 8 :], getattr(model, name)[model.ngeom - 8 :]
+            np.testing.assert_allclose(mine, right, atol=1e-6, err_msg=name)
 
 
 @draws

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tasks.hands import get_hand
+from tasks.simulators import flat_hand
 from tasks.simulators.errors import SimulatorError
 from tasks.simulators.isaac_gym import assets
 from tasks.simulators.kinematics import hand_kinematics
@@ -46,7 +47,7 @@ def test_isaac_flat_hand_has_the_same_kinematics(model: mujoco.MjModel, flat: mu
 
 
 def test_isaac_flat_hand_has_the_same_masses_and_limits(model: mujoco.MjModel, flat: mujoco.MjModel) -> None:
-    mount = flat.body(assets.MOUNT).mass[0]
+    mount = flat.body(flat_hand.MOUNT).mass[0]
     assert flat.body_mass.sum() - mount == pytest.approx(model.body_mass.sum(), rel=1e-6)
     for joint in range(model.njnt):
         name = model.joint(joint).name
@@ -74,7 +75,7 @@ def test_isaac_flat_hand_uses_only_what_the_importer_knows(model: mujoco.MjModel
     assert len(root.find("worldbody")) == 1
     for body in root.iter("body"):
         assert len(body.findall("inertial")) == 1
-        assert len(body.findall("joint")) == (0 if body.get("name") == assets.MOUNT else 1)
+        assert len(body.findall("joint")) == (0 if body.get("name") == flat_hand.MOUNT else 1)
         assert all(joint.get("limited") == "true" and joint.get("range") for joint in body.findall("joint"))
     names = [body.get("name") for body in root.iter("body")]
     assert len(set(names)) == len(names)
@@ -86,7 +87,7 @@ def test_isaac_flat_hand_has_no_visual_geoms(model: mujoco.MjModel, flat: mujoco
 
 
 def test_isaac_drives_are_those_of_the_mjcf(model: mujoco.MjModel) -> None:
-    drives = assets.read_drives(HAND, model)
+    drives = flat_hand.read_drives(HAND, model)
     assert drives.names == (*HAND.drives, *HAND.coupled_joints)
     for i, name in enumerate(HAND.drives):
         actuator = model.actuator(name)

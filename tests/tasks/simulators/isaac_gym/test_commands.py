@@ -29,8 +29,12 @@ def command(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_isaac_trains_and_its_policy_is_evaluated(tmp_path: Path) -> None:
     run, figures = tmp_path / "run", tmp_path / "figures.json"
     options = ["--num-envs", "8", "--objects", "primitives", "--total-timesteps", "512", "--run-dir", str(run)]
-    result = command(tmp_path, "train.py", *options)
+    measured = ["--eval-interval", "256", "--episode-steps", "20", "--eval-envs", "6", "--curriculum", "recipe"]
+    result = command(tmp_path, "train.py", *options, *measured)
     assert result.returncode == 0, result.stderr
+    assert "--curriculum recipe does nothing" in result.stdout and "torch sees no CUDA GPU" in result.stderr
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert any("eval_success_rate" in row for row in rows) and (run / "checkpoint_best.pt").exists()
     options = ["--num-envs", "6", "--num_episodes", "6", "--objects", "primitives", "--json", str(figures)]
     result = command(tmp_path, "evaluate_policy.py", "--checkpoint", str(run / "checkpoint_last.pt"), *options)
     assert result.returncode == 0, result.stderr

@@ -14,6 +14,7 @@ from isaac_support.backend import launch
 
 from tasks.hands import get_hand
 from tasks.objects import ObjectSet
+from tasks.simulators import link_states
 from tasks.simulators.isaac_gym import scene as isaac_gym_scene
 from tasks.simulators.isaac_gym import simulator as isaac_gym
 
@@ -32,32 +33,37 @@ def load(module: types.ModuleType, old: str, new: str, name: str, monkeypatch: p
 
 SIMULATOR = [
     # a slip, and the check that must see it
-    ("quat[:, [1, 2, 3, 0]]", "quat", conformance.frames_and_quaternions),
-    ("quat = links[..., [6, 3, 4, 5]]", "quat = links[..., 3:7]", conformance.frames_and_quaternions),
-    ("object_quat = root[:, [6, 3, 4, 5]]", "object_quat = root[:, 3:7]", conformance.frames_and_quaternions),
-    ("root[:, 7:10] - torch", "root[:, 7:10] + torch", conformance.object_velocity_is_of_its_origin),
-    ("links[..., 7:10] + torch", "links[..., 7:10] - torch", conformance.fingertip_velocity_is_of_its_origin),
-    ("self._site_pos - self._link_com", "self._site_pos", conformance.fingertip_velocity_is_of_its_origin),
-    ("rotations.rotate(quat, self._site_pos) +", "self._site_pos +", conformance.frames_and_quaternions),
+    ("quat[ids][:, XYZW]", "quat[ids]", conformance.frames_and_quaternions),
     ("object_pos[ids] - self._shift[ids]", "object_pos[ids]", conformance.frames_and_quaternions),
     ("self._object_ids = self._hand_actor[ids].contiguous(), self._object_actor[ids]", "self._object_ids = self._hand_actor[ids].contiguous(), ids.int()", conformance.several_resets_in_one_step),
     ("self._object_ids = self._hand_actor[ids].contiguous(), self._object_actor[ids]", "self._object_ids = self._hand_actor[ids].contiguous(), self._object_actor[ids].long()", conformance.free_fall),
     ("self._unwrap(self._object_ids)", "self._unwrap(self._object_ids.clone())", conformance.free_fall),
     ("torch.unique(torch.cat(self._pending))", "torch.cat(self._pending)", conformance.several_resets_in_one_step),
     ("torch.unique(torch.cat(self._pending))", "self._pending[-1]", conformance.several_resets_in_one_step),
-    ("self._dof_set[self._dof_rows[ids], 0] = all_joints", "pass", conformance.frames_and_quaternions),
+    ("self._dof_set[self._dof_rows[ids], 0] = joints[ids]", "pass", conformance.frames_and_quaternions),
     ("        self._pending = []\n\n    def _read", "\n    def _read", conformance.reset_leaves_others_alone),
-    ("state.fingertip_pos[ids], state.fingertip_quat[ids] = pos[:, 1:], site_quat[:, 1:]", "pass", conformance.current_after_reset),
-    ("state.fingertip_wrench[ids] = 0.0", "pass", conformance.fingertip_presses_the_table),
-    ("put(state.fingertip_wrench, torch.cat([force,", "put(state.fingertip_wrench, torch.cat([-force,", conformance.fingertip_presses_the_table),
+    ("wrench = torch.cat([force,", "wrench = torch.cat([-force,", conformance.fingertip_presses_the_table),
     ("self._contact[self._link_rows[:, 1:]]", "self._contact[self._link_rows[:, :5]]", conformance.fingertip_presses_the_table),
     ("self._contact[self._all_link_rows]", "self._contact[self._link_rows[:, 1:]]", conformance.object_rests_on_the_hand),
-    ("state.hand_force[ids] = 0.0", "pass", conformance.fingertip_presses_the_table),
-    ("torch.minimum(torch.maximum(drive, -self._effort), self._effort)", "drive", conformance.drive_force_is_bounded),
-    ("joints[:, self._source] * self._ratio], dim=1)", "0 * joints[:, self._source]], dim=1)", conformance.current_after_reset),
     ("for _ in range(self.simulations):", "for _ in range(1):", conformance.free_fall),
     ("ids = mask.nonzero()[:, 0]", "ids = torch.arange(self.num_envs)", conformance.reset_leaves_others_alone),
 ]  # fmt: skip
+LINKS = [
+    ("WXYZ = [3, 0, 1, 2]", "WXYZ = [0, 1, 2, 3]", conformance.frames_and_quaternions),
+    ("quat = links[..., 3:7][..., WXYZ]", "quat = links[..., 3:7]", conformance.frames_and_quaternions),
+    ("object_quat = item[:, 3:7][:, WXYZ]", "object_quat = item[:, 3:7]", conformance.frames_and_quaternions),
+    ("item[:, 7:10] - torch", "item[:, 7:10] + torch", conformance.object_velocity_is_of_its_origin),
+    ("links[..., 7:10] + torch", "links[..., 7:10] - torch", conformance.fingertip_velocity_is_of_its_origin),
+    ("self.site_pos - self.link_com", "self.site_pos", conformance.fingertip_velocity_is_of_its_origin),
+    ("rotations.rotate(links[..., 3:7][..., WXYZ], self.site_pos)", "self.site_pos", conformance.frames_and_quaternions),
+    ("put(state.fingertip_pos, pos[:, 1:])", "pass", conformance.current_after_reset),
+    ("put(state.fingertip_quat, site_quat[:, 1:])\n        put(state.object_pos, start", "put(state.object_pos, start", conformance.current_after_reset),
+    ("            state.fingertip_wrench,\n", "", conformance.fingertip_presses_the_table),
+    ("            state.hand_force,\n", "", conformance.fingertip_presses_the_table),
+    ("torch.minimum(torch.maximum(drive, -self.effort), self.effort)", "drive", conformance.drive_force_is_bounded),
+    ("self.followed(driven)], dim=1)", "0 * self.followed(driven)], dim=1)", conformance.current_after_reset),
+]  # fmt: skip
+"""Slips in what Isaac Gym and PhysX share."""
 SCENE = [
     ("options.fix_base_link = True", "options.fix_base_link = False", conformance.drives_follow),
     ("options.disable_gravity = True", "options.disable_gravity = False", conformance.same_path_as_plain_mujoco),
@@ -93,6 +99,17 @@ def test_isaac_slip_in_the_simulator_is_seen(
     names = load(isaac_gym, old, new, "isaac_gym_mutant", monkeypatch)
     with pytest.raises((AssertionError, RuntimeError, TypeError)):
         check(_bench(names, tmp_path))
+
+
+@pytest.mark.parametrize("old, new, check", named(LINKS))
+def test_isaac_slip_in_the_conventions_is_seen(
+    old: str, new: str, check: Check, isaac: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = load(link_states, old, new, "link_states_mutant", monkeypatch)
+    monkeypatch.setattr(isaac_gym, "LinkStates", names["LinkStates"])
+    monkeypatch.setattr(isaac_gym.IsaacGymSimulator, "built", False)
+    with pytest.raises((AssertionError, RuntimeError, TypeError)):
+        check(_bench(vars(isaac_gym), tmp_path))
 
 
 @pytest.mark.parametrize("old, new, check", named(SCENE))

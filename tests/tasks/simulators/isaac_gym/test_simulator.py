@@ -55,11 +55,11 @@ def test_isaac_contract_coupling_by_drives(isaac: Any, tmp_path: Path) -> None:
 
 
 def _no_com(sim: IsaacGymSimulator) -> None:
-    sim._object_com.zero_()
+    sim.links.object_com.zero_()
 
 
 def _no_link_com(sim: IsaacGymSimulator) -> None:
-    sim._link_com.zero_()
+    sim.links.link_com.zero_()
 
 
 def _joints_as_they_come(sim: IsaacGymSimulator) -> None:
@@ -268,16 +268,31 @@ def test_isaac_bad_settings_are_errors(isaac: Any, tmp_path: Path) -> None:
         make(objects, 1, tmp_path, sim_dt=1 / 50)
 
 
-@pytest.mark.parametrize("capability, refused", [((7, 5), False), ((8, 9), False), ((9, 0), True), ((12, 0), False)])
-def test_isaac_refuses_hopper(capability: Any, refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("newest", ["sm_90", "sm_120"])
+@pytest.mark.parametrize("capability", [(7, 5), (8, 9), (9, 0), (12, 0)])
+def test_isaac_warns_on_hopper_and_refuses_what_torch_has_no_code_for(
+    capability: Any, newest: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "NVIDIA Thing")
-    if refused:
-        with pytest.raises(SimulatorError, match="Hopper"):
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_70", newest, "compute_90"])
+    if capability == (12, 0) and newest == "sm_90":
+        with pytest.raises(SimulatorError, match=r"no code for this NVIDIA Thing .*12\.0"):
             check_gpu(torch.device("cuda:0"))
     else:
         check_gpu(torch.device("cuda:0"))
+    assert ("Hopper" in capsys.readouterr().err) == (capability == (9, 0))
+
+
+def test_isaac_on_the_processor_says_so(
+    isaac: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(IsaacGymSimulator, "built", False)
+    objects, cfg = ObjectSet.of("one", [conformance.CUBE]), IsaacGymCfg(cache=tmp_path, audit=False, watch_errors=False)
+    IsaacGymSimulator(get_hand("shadow"), objects, 1, cfg=cfg)
+    assert "warning: torch sees no CUDA GPU" in capsys.readouterr().err
 
 
 def test_isaac_without_a_gpu_says_so(isaac: Any, monkeypatch: pytest.MonkeyPatch) -> None:

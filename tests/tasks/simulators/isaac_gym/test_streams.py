@@ -13,7 +13,7 @@ from conformance import start
 from isaac_support.backend import make
 
 from tasks.objects import ObjectSet
-from tasks.simulators.isaac_gym import streams
+from tasks.simulators import streams
 
 SETTERS = {
     "set_actor_root_state_tensor_indexed",
