@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Dict, Literal, Tuple
 
+from tasks.grasp.randomisation.config import RandomCfg
 from tasks.grasp.starts import StartCfg
 
 
@@ -60,3 +61,4 @@ class GraspCfg:
     hidden_inputs: Tuple[str, ...] = ()
     """Slices of the observation that the policy sees as zero.  The critic sees them.  `tasks.grasp.observations` names them."""
     start: StartCfg = field(default_factory=StartCfg)
+    random: RandomCfg = field(default_factory=RandomCfg)

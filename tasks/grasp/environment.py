@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, Dict, Optional, Tuple
 
 import torch
@@ -15,7 +16,8 @@ from tasks.grasp.actions import DriveTargets
 from tasks.grasp.config import GraspCfg
 from tasks.grasp.curriculum import ObjectCurriculum
 from tasks.grasp.episodes import Episodes, TaskMetrics
-from tasks.grasp.observations import ACTOR, Layout, View, observation_sizes, observe
+from tasks.grasp.observations import ACTOR, Layout, View, actor_view, observation_sizes, observe
+from tasks.grasp.randomisation.disturbances import Disturbances, end_disturbances
 from tasks.grasp.rewards import Outcome, Reward, resolve
 from tasks.grasp.situation import Situation, SituationReader
 from tasks.grasp.starts import StartSampler
@@ -58,7 +60,13 @@ class GraspTask(VecTask):
         self.targets = DriveTargets(hand, cfg, n, device)
         self.situation = SituationReader(simulator, hand, self.library, cfg.success_radius, cfg.table_half_side)
         self.episodes = Episodes(hand, cfg, n, simulator.control_dt, evaluation, device)
-        self.metrics = TaskMetrics(objects.kinds, self.library.kind, [t.name for t in self.reward.terms])
+        if simulator.disturbed:
+            end_disturbances(hand, simulator)
+        self.disturbances = Disturbances(hand, cfg.random, simulator, evaluation) if cfg.random.active else None
+        self._widens = self.disturbances is not None and self.disturbances.levels.widens
+        terms = [t.name for t in self.reward.terms]
+        of_steps = ("disturbance_scale",) if self._widens else ()
+        self.metrics = TaskMetrics(objects.kinds, self.library.kind, terms, of_steps)
         self.metric_names, self.metric_sums = self.metrics.names, self.metrics.sums
 
         self.previous_action = torch.zeros(n, hand.num_drives, device=device)
@@ -85,6 +93,8 @@ class GraspTask(VecTask):
         self.episodes.counted.zero_()
         start = self._draw_start(self._next_objects())
         self.simulator.reset(everywhere, start)
+        if self.disturbances is not None:
+            self.disturbances.vary_drives(everywhere)
         seen = self._begin(everywhere, start)
         if self.evaluation:
             self.first_start = start
@@ -97,6 +107,10 @@ class GraspTask(VecTask):
         """See `VecTask.step`."""
         action = action.clamp(-1, 1)
         self._move_targets(action)
+        if self.disturbances is not None:
+            mass = self.library.mass[self.simulator.state.object_id] * self.episodes.mass_scale
+            rise = self.simulator.state.object_pos[:, 2] - self.episodes.goal.rest_height
+            self.disturbances.push(mass, rise)
         with named_range("physics"):
             self.simulator.step(self.targets.position)
         with named_range("reward"):
@@ -108,6 +122,8 @@ class GraspTask(VecTask):
         with named_range("reset"):
             ended = terminated | truncated
             self.simulator.reset(ended, start)
+            if self.disturbances is not None:
+                self.disturbances.vary_drives(ended)
         with named_range("observation"):
             obs, critic_obs = self._begin(ended, start)
         return Step(obs, critic_obs, reward, terminated, truncated, final_critic_obs)
@@ -115,6 +131,8 @@ class GraspTask(VecTask):
     # Between two calls of the simulator there is one function of tensors, fit for torch.compile.
 
     def _move_targets(self, action: Tensor) -> None:
+        if self.disturbances is not None:
+            action = self.disturbances.arriving(action)
         self.targets.move(action, self.simulator.state.joint_pos)
 
     def _judge(self, action: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -132,10 +150,13 @@ class GraspTask(VecTask):
         self.episodes.advance(outcome, reward, failed)
         if not self.evaluation:
             self.metrics.add_rewards(parts)
+        if self._widens:
+            assert self.disturbances is not None
+            self.metrics.add_step(self.disturbances.levels.scale)
         self._count_ended(terminated | truncated, truncated, outcome)
         self.previous_action.copy_(action)
         # Diverged worlds have ended, so what the critic sees of them has no weight.  But it must be a number.
-        final_critic_obs = torch.nan_to_num(self._views(now)[1])
+        final_critic_obs = torch.nan_to_num(observe(self._view(now))[1])
         return reward, terminated, truncated, final_critic_obs
 
     def _outcome(self, action: Tensor, now: Situation) -> Outcome:
@@ -156,6 +177,8 @@ class GraspTask(VecTask):
         counts = ended & ~self.episodes.counted if self.evaluation else ended
         self.metrics.add_episodes(counts, self.episodes, held, still, o.now)
         self.curriculum.report(o.now.state.object_id, ended, held)
+        if self.disturbances is not None:
+            self.disturbances.report(ended, held)
         if self.evaluation:
             self.episodes.keep_record(ended, held, still, o)
 
@@ -171,6 +194,8 @@ class GraspTask(VecTask):
     def _draw_start(self, object_id: Tensor) -> Start:
         """A start for each world, object_id (N,).  Worlds whose episode goes on ignore theirs."""
         start = self.starts.draw(object_id)
+        if self.disturbances is not None:
+            self.disturbances.vary(start)
         if not self.simulator.swaps_objects:  # it keeps what it was built with
             start.mass_scale, start.friction = self.simulator.mass_scale, self.simulator.friction
         return start
@@ -182,12 +207,17 @@ class GraspTask(VecTask):
         self.previous_action.masked_fill_(mask[:, None], 0)
         now = self.situation.read(self.episodes.goal)
         self.episodes.begin_distances(mask, now)
-        return self._views(now)
+        truth = self._view(now)
+        obs, critic_obs = observe(truth)
+        if self.disturbances is not None:
+            self.disturbances.begin(mask, self.targets.holding(start.joint_pos))
+            obs = actor_view(replace(truth, now=self.disturbances.seen(mask, now, self.episodes.goal)))
+        return (obs.masked_fill(self._hidden, 0.0) if self.cfg.hidden_inputs else obs), critic_obs
 
-    def _views(self, now: Situation) -> Tuple[Tensor, Tensor]:
-        """What the actor and the critic see, (N, num_obs) and (N, num_critic_obs)."""
+    def _view(self, now: Situation) -> View:
+        """What the critic sees is cut from it; and what the actor sees, if nothing is disturbed."""
         mass, half_extents = self._mass_and_size[now.state.object_id].split([1, 3], dim=-1)
-        view = View(
+        return View(
             now=now,
             previous_action=self.previous_action,
             hold_progress=self.episodes.steps_at_goal / self.episodes.hold_steps,
@@ -196,8 +226,6 @@ class GraspTask(VecTask):
             friction=self.episodes.friction,
             half_extents=half_extents,
         )
-        obs, critic_obs = observe(view)
-        return (obs.masked_fill(self._hidden, 0.0) if self.cfg.hidden_inputs else obs), critic_obs
 
     # The rest of the contract.
 
@@ -222,10 +250,13 @@ class GraspTask(VecTask):
         return self.simulator.diagnostics()
 
     def state_dict(self) -> Dict[str, Any]:
-        """Curriculum and the steps it counts."""
-        return {"env_steps": self.env_steps, **self.curriculum.state_dict()}
+        """Curriculum, the steps it counts, and how wide the disturbances are."""
+        wide = {} if self.disturbances is None else self.disturbances.state_dict()
+        return {"env_steps": self.env_steps, **self.curriculum.state_dict(), **wide}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Restores `state_dict`."""
         self.env_steps.copy_(state["env_steps"])
         self.curriculum.load_state_dict(state)
+        if self.disturbances is not None:
+            self.disturbances.load_state_dict(state)

@@ -223,10 +223,16 @@ OF_EPISODES = (
 class TaskMetrics:
     """Sums and counts of each metric since the engine last zeroed them."""
 
-    def __init__(self, kinds: Sequence[str], kind: Tensor, terms: Sequence[str]) -> None:
-        """kinds: names of the kinds of objects; kind (V,) int64 on the device, the kind of each object; terms: of the reward."""
-        self.names = (*OF_EPISODES, *(f"success_rate/{name}" for name in kinds), *(f"reward/{name}" for name in terms))
-        self._kind, self._split = kind, [len(OF_EPISODES), len(kinds), len(terms)]
+    def __init__(self, kinds: Sequence[str], kind: Tensor, terms: Sequence[str], of_steps: Sequence[str] = ()) -> None:
+        """kinds: names of the kinds of objects; kind (V,) int64 on the device, the kind of each object; terms: of the reward;
+        of_steps: names of what has one value for all worlds in each step."""
+        self.names = (
+            *OF_EPISODES,
+            *(f"success_rate/{name}" for name in kinds),
+            *(f"reward/{name}" for name in terms),
+            *of_steps,
+        )
+        self._kind, self._split = kind, [len(OF_EPISODES), len(kinds), len(terms), len(of_steps)]
         self.sums = torch.zeros(len(self.names), 2, device=kind.device)
         """(len(names), 2) sum and count."""
         self._zero = torch.zeros((), device=kind.device)
@@ -236,7 +242,7 @@ class TaskMetrics:
         flags = torch.stack([now.off_table, now.state.failed, still, held, counts]).float()
         values = torch.where(counts, torch.cat([episodes.progress[:5], flags]), self._zero)
         sums = values.sum(-1)
-        of_episodes, of_kinds, _ = self.sums.split(self._split)
+        of_episodes, of_kinds, _, _ = self.sums.split(self._split)
         of_episodes[:, 0] += sums[:-1]
         of_episodes[:, 1] += sums[-1]
         of_kinds.index_add_(0, self._kind[now.state.object_id], values[-2:].T)  # held, and 1
@@ -246,3 +252,9 @@ class TaskMetrics:
         of_terms = self.sums.split(self._split)[2]
         of_terms[:, 0] += parts.sum(-1)
         of_terms[:, 1] += parts.shape[1]
+
+    def add_step(self, values: Tensor) -> None:
+        """Adds what has one value for all worlds, (len(of_steps),)."""
+        of_steps = self.sums.split(self._split)[3]
+        of_steps[:, 0] += values
+        of_steps[:, 1] += 1

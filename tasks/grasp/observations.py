@@ -117,8 +117,13 @@ class Layout:
 
 def observe(view: View) -> Tuple[Tensor, Tensor]:
     """What the actor sees, and what the critic sees, as `observation_sizes` has their sizes."""
-    obs = torch.cat(_columns(ACTOR, view), dim=-1)
+    obs = actor_view(view)
     return obs, torch.cat([obs, *_columns(CRITIC, view)], dim=-1)
+
+
+def actor_view(view: View) -> Tensor:
+    """(N, O) what the actor sees."""
+    return torch.cat(_columns(ACTOR, view), dim=-1)
 
 
 def _columns(parts: Sequence[Slice], view: View) -> List[Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from contextlib import contextmanager
-from typing import Dict, Iterator
+from typing import Dict, Iterator, Optional
 
 import mujoco_warp as mjw
 import torch
@@ -13,10 +13,11 @@ from torch import Tensor
 
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import SimState, Simulator, Start
+from tasks.simulators.contract import DriveFactors, SimState, Simulator, Start
 from tasks.simulators.mujoco.scene import BODY_FIELDS, GEOM_FIELDS, PhysicsCfg, build_scene
 from tasks.simulators.mujoco.state import Places
 from tasks.simulators.mujoco_warp.distance import signed_distance
+from tasks.simulators.mujoco_warp.drives import WarpDrives
 from tasks.simulators.mujoco_warp.reader import WarpStateReader
 from tasks.simulators.mujoco_warp.writer import WarpStartWriter
 
@@ -36,6 +37,8 @@ class MujocoWarpSimulator(Simulator):
     """See `Simulator`.  No array ever changes its address, so that recorded graphs stay valid."""
 
     name = "mujoco_warp"
+    pushes_objects = True
+    varies_drives = True
 
     def __init__(
         self,
@@ -70,6 +73,8 @@ class MujocoWarpSimulator(Simulator):
         self._writer = WarpStartWriter(self.scene, hand, self.model, self.data, self.state, self._nan_resets)
         self._ctrl, self._overflow = wp.to_torch(self.data.ctrl), wp.to_torch(self.data.overflow)
         self._drive_of_actuator = torch.tensor(Places.of(self.scene, hand).actuators).argsort().to(self.device)
+        self._object_force = wp.to_torch(self.data.xfrc_applied)[:, self.scene.object_body, :3]
+        self._drives: Optional[WarpDrives] = None
 
     def _torch_stream(self) -> wp.Stream:
         """Torch's current stream as a Warp stream.  It is the same object each time, because Warp finds a recording by the object."""
@@ -114,6 +119,19 @@ class MujocoWarpSimulator(Simulator):
             self._writer.write(mask, start)
             self._refresh_motion()
 
+    def push(self, force: Tensor) -> None:
+        """See `Simulator.push`."""
+        self.disturbed = True
+        self._object_force.copy_(force)
+
+    def vary_drives(self, mask: Tensor, factors: DriveFactors) -> None:
+        """See `Simulator.vary_drives`."""
+        self.disturbed = True
+        if self._drives is None:  # worlds share their drives until some are to differ
+            with self._on_stream():
+                self._drives = WarpDrives(self.model, self.num_envs)
+        self._drives.vary(mask, factors, self._drive_of_actuator)
+
     def distances(self, faces: Tensor, points: Tensor) -> Tensor:
         """See `Simulator.distances`."""
         if torch.compiler.is_compiling():  # it cannot see into a launch of Warp, but fuses torch's code
@@ -141,6 +159,6 @@ class MujocoWarpSimulator(Simulator):
 
     def close(self) -> None:
         """Frees Warp's arrays now.  If they were freed while a later graph is recorded, that recording would break."""
-        for name in ("data", "model", "_reader", "_writer", "_ctrl", "_overflow"):
+        for name in ("data", "model", "_reader", "_writer", "_ctrl", "_overflow", "_object_force", "_drives"):
             setattr(self, name, None)
         gc.collect()
