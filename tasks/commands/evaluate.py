@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
+import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Literal, Optional, Sequence
 
 import torch
 import tyro
@@ -25,6 +27,7 @@ from tasks.evaluation.settings import MeasuredIn
 from tasks.evaluation.trained import TrainedPolicy, load_trained
 from tasks.grasp import build
 from tasks.grasp.environment import GraspTask
+from tasks.grasp.randomisation.config import RandomCfg
 from tasks.objects import ObjectSet
 from tasks.simulators import registry
 from tasks.simulators.registry import SimulatorName
@@ -61,13 +64,27 @@ class EvaluateArgs:
     """Leave out meshes that cannot be used, with a warning for each."""
     hand: Optional[str] = None
     """The hand; by default the one that the policy was trained with."""
+    preset: Literal["default", "sim2real"] = "default"
+    """sim2real: all disturbances of that preset of train.py at once, in full.  Options --random change them."""
+    random: RandomCfg = field(default_factory=RandomCfg)
+    """What is disturbed; by default nothing, whatever the policy was trained with."""
+
+
+def defaults(words: Sequence[str]) -> EvaluateArgs:
+    """The defaults for the preset that the command line names."""
+    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    peek.add_argument("--preset", default="default")
+    asked, _ = peek.parse_known_args([word for word in words if not word.startswith(("-h", "--help"))])
+    return EvaluateArgs(random=RandomCfg.sim2real() if asked.preset == "sim2real" else RandomCfg())
 
 
 def command() -> None:
     """Reads the command line and measures."""
 
+    words = sys.argv[1:]
+
     def run() -> None:
-        args = options.parse(EvaluateArgs)
+        args = options.parse(EvaluateArgs, defaults(words))
         measure_and_report(args)
 
     errors.run(run)
@@ -80,6 +97,7 @@ def measure_and_report(args: EvaluateArgs) -> None:
     options.check_writable("--failures", args.failures, suffixes=(".png",))
     trained = load_trained(checkpoint_path(args.checkpoint, hand=args.hand), args.hand)
     policy, settings, sim = trained.policy, trained.settings, registry.choose(args.sim)
+    grasp = replace(settings.grasp, random=args.random)
     simulation = settings.of_simulator(sim, args.physics)
     torch.manual_seed(args.seed)
     objects = objects_for(trained, args.objects, args.object_scale, args.skip_bad_objects)
@@ -92,7 +110,7 @@ def measure_and_report(args: EvaluateArgs) -> None:
 
         compile_missing(objects, count, simulation, trained.hand.name)
     task = build.make_task(
-        sim.name, objects, count, settings.grasp, trained.hand.name, simulation, evaluation=True, seed=args.seed
+        sim.name, objects, count, grasp, trained.hand.name, simulation, evaluation=True, seed=args.seed
     )
     policy = policy.to(task.device)
     begin = time.perf_counter()
@@ -113,6 +131,7 @@ def measure_and_report(args: EvaluateArgs) -> None:
         "objects": args.objects or settings.objects,
         "checkpoint": str(trained.path),
         "seed": args.seed,
+        "random": {key: value for key, value in asdict(args.random).items() if value != getattr(RandomCfg(), key)},
         "num_envs": count,
         "wall_s": wall_s,
         "steps_per_s": rounds * count * settings.grasp.episode_steps / wall_s,
@@ -130,6 +149,7 @@ def measure_and_report(args: EvaluateArgs) -> None:
         )
     if args.failures is not None:
         policy.cpu()
+        trained = replace(trained, settings=replace(settings, grasp=grasp))
         picture_failures(args.failures, trained, found, objects, args.physics)
 
 

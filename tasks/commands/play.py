@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Optional
 
@@ -15,6 +15,7 @@ from tasks.commands.loading import checkpoint_path, objects_for
 from tasks.evaluation.settings import MeasuredIn
 from tasks.evaluation.trained import load_trained
 from tasks.grasp.environment import GraspTask
+from tasks.grasp.randomisation.config import RandomCfg
 from tasks.simulators import registry
 from tasks.simulators.registry import SimulatorName
 from tasks.viewing import window
@@ -53,6 +54,8 @@ class PlayArgs:
     """Leave out meshes that cannot be used, with a warning for each."""
     hand: Optional[str] = None
     """The hand; by default the one that the policy was trained with."""
+    random: RandomCfg = field(default_factory=RandomCfg)
+    """What is disturbed; by default nothing, whatever the policy was trained with."""
 
 
 def command() -> None:
@@ -87,7 +90,8 @@ def play(args: PlayArgs) -> None:
     objects = objects_for(trained, args.objects, args.object_scale, args.skip_bad_objects)
     objects = some_of(objects, args.episodes or (IN_A_VIDEO if args.video else IN_A_WINDOW))
     simulator = WatchedSimulator(hand, objects, 1, settings.measured_in(args.physics))
-    task = GraspTask(simulator, hand, objects, settings.grasp, evaluation=True)
+    grasp = replace(settings.grasp, random=args.random)
+    task = GraspTask(simulator, hand, objects, grasp, evaluation=True)
     if args.video is None:
         watch(task, policy, args.episodes, args.speed)
     else:

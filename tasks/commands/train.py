@@ -22,6 +22,7 @@ from tasks.evaluation.measure import STEADINESS, evaluate
 from tasks.evaluation.trained_for import identity
 from tasks.grasp import build
 from tasks.grasp.observations import ACTOR, Layout
+from tasks.grasp.randomisation.config import check as check_random
 from tasks.grasp.rewards import resolve
 from tasks.hands import get_hand
 from tasks.objects import ObjectSet
@@ -114,6 +115,7 @@ def check(args: TrainArgs) -> None:
     )
     Layout(ACTOR, get_hand(args.hand)).columns(args.task.hidden_inputs)
     resolve(args.task.reward, args.task.reward_weights)
+    check_random(args.task.random)
     if args.run_dir is not None:
         options.check_writable("--run-dir", args.run_dir, directory=True)
         if args.resume is None and (args.run_dir / METRICS).exists():
@@ -196,6 +198,12 @@ def chosen(args: TrainArgs, sim: registry.SimulatorEntry, ranks: Ranks) -> str:
 
 
 def describe(row: Dict[str, float], few_hands: bool) -> str:
+    """How wide the disturbances are, if they widen; and how far a training has come that holds nothing yet."""
+    width = f"disturbances at {100 * row['disturbance_scale']:.0f} %" if "disturbance_scale" in row else ""
+    return "; ".join(part for part in (width, _no_grasp_yet(row, few_hands)) if part)
+
+
+def _no_grasp_yet(row: Dict[str, float], few_hands: bool) -> str:
     """How far a training has come that holds nothing yet, and when to expect more; empty once something is held."""
     if max(row.get("success_rate", 0.0), row.get("eval_success_rate", 0.0)) >= 0.005:
         return ""
@@ -222,6 +230,7 @@ def task_config(args: TrainArgs, sim: registry.SimulatorEntry) -> Dict[str, Any]
         "hand_names": identity(get_hand(args.hand)),
         "num_envs": args.num_envs,
         "preset": args.preset,
+        "control_hz": args.control_hz,
         "init_policy": args.init_policy and str(args.init_policy),
         "grasp": asdict(args.task),
         sim.settings_field: settings,

@@ -92,6 +92,16 @@ CRITIC: Tuple[Slice, ...] = (
 """What the critic sees beyond the actor's slices: mean over fingertips where the actor has each."""
 
 
+INPUT_SETS: Dict[str, Tuple[str, ...]] = {
+    "proprioception+pose": ("object_vel", "drive_force", "fingertip_wrench"),
+    "proprioception": ("object_vel", "drive_force", "fingertip_wrench", "object_pose", "fingertips_to_object"),
+}
+"""Named by what is left -> what they hide.  Goal and previous action are left in each.
+
+proprioception+pose is what a robot has with encoders and a camera: joints, fingertips by kinematics, and the object's pose.
+"""
+
+
 class Layout:
     """Slices one after the other, for a hand."""
 
@@ -105,13 +115,20 @@ class Layout:
             self.size += part.size(hand)
 
     def columns(self, names: Sequence[str]) -> Tensor:
-        """(size,) bool, the columns of these slices.  Raises ValueError for an unknown name."""
-        unknown = [name for name in names if name not in self.slices]
+        """(size,) bool, the columns of these slices, or of those that a set in INPUT_SETS hides.
+
+        Raises ValueError for an unknown name.
+        """
+        unknown = [name for name in names if name not in self.slices and name not in INPUT_SETS]
         if unknown:
-            raise ValueError(f"--hidden-inputs {' '.join(unknown)}: choose from {', '.join(self.slices)}")
+            raise ValueError(
+                f"--hidden-inputs {' '.join(unknown)}: choose from {', '.join(self.slices)}, or name what is left: "
+                f"{', '.join(INPUT_SETS)}"
+            )
         chosen = torch.zeros(self.size, dtype=torch.bool)
         for name in names:
-            chosen[self.slices[name]] = True
+            for part in INPUT_SETS.get(name, (name,)):
+                chosen[self.slices[part]] = True
         return chosen
 
 
