@@ -64,7 +64,7 @@ ROWS: Dict[str, RandomCfg] = {
 SHOWN: Dict[str, Tuple[str, float, str]] = {
     "success_rate": ("held", 100.0, ".1f"),
     "still_success_rate": ("still", 100.0, ".1f"),
-    "joint_jerk_rad_s3": ("jerk", 1.0, ".0f"),
+    "joint_jerk_rad_s3": ("jerk", 1.0, ".1f"),
     "drive_torque_nm": ("torque", 1.0, ".3f"),
 }
 """Of the table: what it is called, times what, how it is written.  Jerk in rad/s^3 and torque in N m are of held grasps."""

@@ -52,7 +52,7 @@ class TrainingSettings:
         if physics == "trained":
             return self.physics
         try:
-            return PhysicsCfg.fine(self.physics.control_dt)
+            return PhysicsCfg.fine(self.physics.control_dt, self.physics.self_collision)
         except ValueError as error:
             raise SettingsError(f"this policy's {error}: give --physics trained") from error
 

@@ -29,6 +29,9 @@ they ran over."""
 CONVEX_PAIRS_PER_WORLD = 16
 """Mean of the worlds.  Each pair has 5 to 10 kB of scratch memory."""
 
+SELF_COLLISION = (24, 48, 8)
+"""How much more there is room for if the hand meets itself: contacts, constraints, convex pairs of a world."""
+
 _BATCHED = (*GEOM_FIELDS, *BODY_FIELDS, "geom_friction", "body_subtreemass", "dof_invweight0")
 """Fields of the model that differ between worlds.  `WarpStartWriter` writes all of them."""
 
@@ -60,12 +63,13 @@ class MujocoWarpSimulator(Simulator):
         with self._on_stream():
             self.model = mjw.put_model(self.scene.model, batch_sizes=dict.fromkeys(_BATCHED, num_envs))
             self.model.opt.warn_overflow = 0  # `diagnostics` tells it; kernels that print would drown the display
+            more = SELF_COLLISION if physics.self_collision else (0, 0, 0)
             self.data = mjw.make_data(
                 self.scene.model,
                 nworld=num_envs,
-                naconmax=max(CONTACTS_PER_WORLD * num_envs, 512),
-                naccdmax=max(CONVEX_PAIRS_PER_WORLD * num_envs, 256),
-                njmax=CONSTRAINTS_PER_WORLD,
+                naconmax=max((CONTACTS_PER_WORLD + more[0]) * num_envs, 512),
+                naccdmax=max((CONVEX_PAIRS_PER_WORLD + more[2]) * num_envs, 256),
+                njmax=CONSTRAINTS_PER_WORLD + more[1],
             )
         self.state = SimState.zeros(hand, num_envs, self.device)
         self._nan_resets = torch.zeros((), dtype=torch.int64, device=self.device)
