@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
@@ -175,7 +176,12 @@ def main(args: Args) -> None:
 
             compile_missing(objects, worlds, physics, hand.name)
         simulator = sim.make(hand, objects, worlds, physics, evaluation=True)
-        table = Table("", *(f"{path.stem}: {title}" for path in args.checkpoints for title, _, _ in SHOWN.values()))
+        table = Table(title=f"{name}, {args.episodes} episodes each, {sim.title}")
+        table.add_column("", no_wrap=True)
+        for letter, path in zip(ascii_uppercase, args.checkpoints):
+            print(f"{letter}: {path}")
+            for title, _, _ in SHOWN.values():
+                table.add_column(f"{letter} {title}", justify="right")
         for row, (random, _) in conditions(args, loaded[0]).items():
             cells = []
             for trained in loaded:
@@ -188,7 +194,6 @@ def main(args: Args) -> None:
             if args.json is not None:
                 args.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
         simulator.close()
-        table.title = f"{name}, {args.episodes} episodes each, {sim.title}"
         Console().print(table)
 
 

@@ -116,6 +116,8 @@ def check(args: TrainArgs) -> None:
     Layout(ACTOR, get_hand(args.hand)).columns(args.task.hidden_inputs)
     resolve(args.task.reward, args.task.reward_weights)
     check_random(args.task.random)
+    if args.task.pose_filter >= 1:
+        raise ValueError(f"--pose-filter {args.task.pose_filter:g}: must be below 1, or the object would never be seen")
     if args.run_dir is not None:
         options.check_writable("--run-dir", args.run_dir, directory=True)
         if args.resume is None and (args.run_dir / METRICS).exists():

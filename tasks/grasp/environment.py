@@ -62,7 +62,9 @@ class GraspTask(VecTask):
         self.episodes = Episodes(hand, cfg, n, simulator.control_dt, evaluation, device)
         if simulator.disturbed:
             end_disturbances(hand, simulator)
-        self.disturbances = Disturbances(hand, cfg.random, simulator, evaluation) if cfg.random.active else None
+        self.disturbances: Optional[Disturbances] = None
+        if cfg.random.active or cfg.pose_filter > 0:
+            self.disturbances = Disturbances(hand, cfg.random, simulator, evaluation, cfg.pose_filter)
         self._widens = self.disturbances is not None and self.disturbances.levels.widens
         terms = [t.name for t in self.reward.terms]
         of_steps = ("disturbance_scale",) if self._widens else ()

@@ -26,8 +26,10 @@ class Disturbances:
     Whatever is off has no object and no kernels.  All tensors that are carried from step to step keep their addresses.
     """
 
-    def __init__(self, hand: HandSpec, cfg: RandomCfg, simulator: Simulator, evaluation: bool) -> None:
-        """Raises ValueError for settings that cannot be meant, or that the simulator cannot do."""
+    def __init__(
+        self, hand: HandSpec, cfg: RandomCfg, simulator: Simulator, evaluation: bool, pose_filter: float = 0.0
+    ) -> None:
+        """pose_filter: see `GraspCfg`.  Raises ValueError for settings that cannot be meant, or that the simulator cannot do."""
         check(cfg)
         if cfg.push > 0 and not simulator.pushes_objects:
             raise ValueError(f"--random.push: {simulator.name} cannot push objects")
@@ -42,8 +44,9 @@ class Disturbances:
         n, device, dt = simulator.num_envs, simulator.device, simulator.control_dt
         self.cfg, self.simulator, self._drives = cfg, simulator, hand.num_drives
         self.levels = Levels(cfg, n, evaluation, device)
-        self.sensors = SensorErrors(hand, cfg, n, dt, device) if cfg.of_sensors or cfg.of_sight else None
-        self.sight = Sight(cfg, n, dt, device) if cfg.of_sight else None
+        of_sight = cfg.of_sight or pose_filter > 0
+        self.sensors = SensorErrors(hand, cfg, n, dt, device) if cfg.of_sensors or of_sight else None
+        self.sight = Sight(cfg, n, dt, device, pose_filter) if of_sight else None
         self.delay = DelayLine(cfg, n, hand.num_drives, device) if cfg.late else None
         self.pushes = Pushes(cfg, n, dt, device) if cfg.push > 0 else None
         self.factors = bodies.no_variation(n, hand.num_drives, device) if cfg.of_drives else None

@@ -18,12 +18,15 @@ class Sight:
     """The last pose at which the object was seen, in the world's frame.
 
     Everything that the policy sees of the object comes from this pose.  Its velocity is how far the pose moved from one sight
-    to the next, over the time between them, as a camera would tell it.  It is 0 at first.
+    to the next, over the time between them, as a camera would tell it.  It is 0 at first.  A low-pass may smooth the pose: each
+    sight then moves it by a share of the way only.
     """
 
-    def __init__(self, cfg: RandomCfg, num_envs: int, dt: float, device: torch.device) -> None:
-        """dt: s of a step."""
-        self._dt, self._every = dt, cfg.pose_every
+    def __init__(
+        self, cfg: RandomCfg, num_envs: int, dt: float, device: torch.device, pose_filter: float = 0.0
+    ) -> None:
+        """dt: s of a step; pose_filter: share of the old pose in a new one."""
+        self._dt, self._every, self._share = dt, cfg.pose_every, 1 - pose_filter
         self._chance, self._longest = cfg.occlusion_rate * dt, cfg.occlusion_steps
         self.pos = torch.zeros(num_envs, 3, device=device)
         """(N, 3) m"""
@@ -54,6 +57,10 @@ class Sight:
             in_sight = in_sight & (self.hidden == 0)
         in_sight = (in_sight | begun)[:, None]
         way = torch.cat([pos - self.pos, turn_between(self.quat, quat)], dim=-1)
+        if self._share < 1:
+            way = way * self._share
+            pos = torch.where(begun[:, None], pos, self.pos + way[:, :3])
+            quat = torch.where(begun[:, None], quat, turned(self.quat, way[:, 3:]))
         vel = (way / (self.age * self._dt)[:, None]).masked_fill(begun[:, None], 0.0)
         for held, new in ((self.pos, pos), (self.quat, quat), (self.vel, vel)):
             held.copy_(torch.where(in_sight, new, held))

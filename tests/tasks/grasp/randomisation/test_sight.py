@@ -22,9 +22,11 @@ def no_errors(count: int) -> Dict[str, Tensor]:
     return {"object_pos": torch.zeros(count, 3), "object_turn": torch.zeros(count, 3)}
 
 
-def watched(steps: int, count: int = 1, level: float = 1.0, begun_at: int = 0, **cfg: Any) -> List[SimState]:
+def watched(
+    steps: int, count: int = 1, level: float = 1.0, begun_at: int = 0, pose_filter: float = 0.0, **cfg: Any
+) -> List[SimState]:
     """What is seen of an object that moves by 1 cm a step along x and turns by 0.1 rad about z."""
-    sight, state = Sight(RandomCfg(**cfg), count, DT, CPU), SimState.zeros(HAND, count, CPU)
+    sight, state = Sight(RandomCfg(**cfg), count, DT, CPU, pose_filter), SimState.zeros(HAND, count, CPU)
     seen = []
     for step in range(steps):
         state.object_pos[:, 0] = 0.01 * step
@@ -45,6 +47,16 @@ def test_a_pose_that_is_seen_every_third_step_is_held_in_between() -> None:
     for step, state in enumerate(seen):
         moving = 0.0 if step < 3 else 1.0
         np.testing.assert_allclose(state.object_vel[0], moving * np.array([0.3, 0, 0, 0, 0, 3.0]), atol=1e-4)
+
+
+def test_a_filter_is_a_low_pass_of_position_and_turn() -> None:
+    """y(t) = f y(t - 1) + (1 - f) x(t); the turn is about one axis, so that it is the same for its angle."""
+    seen, y = watched(8, pose_filter=0.6), 0.0
+    for step, state in enumerate(seen):
+        y = 0.6 * y + 0.4 * 0.01 * step
+        assert float(state.object_pos[0, 0]) == pytest.approx(y, abs=1e-7)
+        turn = Rotation.from_quat(state.object_quat[0, [1, 2, 3, 0]].numpy()).as_rotvec()
+        np.testing.assert_allclose(turn, [0, 0, 10 * y], atol=1e-6)
 
 
 def test_an_episode_that_begins_sees_the_object_at_once_and_at_rest() -> None:
