@@ -74,8 +74,12 @@ def defaults(words: Sequence[str]) -> EvaluateArgs:
     """The defaults for the preset that the command line names."""
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     peek.add_argument("--preset", default="default")
+    peek.add_argument("--sim", default=registry.AUTO)
     asked, _ = peek.parse_known_args([word for word in words if not word.startswith(("-h", "--help"))])
-    return EvaluateArgs(random=RandomCfg.sim2real() if asked.preset == "sim2real" else RandomCfg())
+    random = RandomCfg.sim2real() if asked.preset == "sim2real" else RandomCfg()
+    if asked.sim in registry.names() and not registry.get(asked.sim).swaps_objects:
+        random = random.in_fixed_worlds()
+    return EvaluateArgs(random=random)
 
 
 def command() -> None:

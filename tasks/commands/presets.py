@@ -140,6 +140,8 @@ def defaults(words: Sequence[str]) -> TrainArgs:
         args.task = replace(args.task, reward="sim2real", hidden_inputs=seen, random=RandomCfg.sim2real())
         args.trainer.total_timesteps = 150_000_000
     known = asked.sim in (registry.AUTO, *registry.names())  # of another, the parser of the options says so
+    if known and not registry.choose(asked.sim).swaps_objects:
+        args.task = replace(args.task, random=args.task.random.in_fixed_worlds())
     if known and registry.choose(asked.sim).few_hands:
         _for_few_hands(args, asked.preset)
     if asked.control_hz in ("15", "60"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Tuple
 
 
@@ -108,6 +108,11 @@ class RandomCfg:
         """Whether anything at all is disturbed."""
         kinds = (self.of_sight, self.of_sensors, self.of_drives, self.late, self.of_bodies, self.push > 0)
         return any(kinds)
+
+    def in_fixed_worlds(self) -> RandomCfg:
+        """Without what a simulator cannot do whose worlds stay as they were built."""
+        same = (1.0, 1.0)
+        return replace(self, push=0.0, mass=same, friction=(0.0, 0.0), stiffness=same, damping=same, torque_limit=same)
 
     @classmethod
     def sim2real(cls) -> RandomCfg:
