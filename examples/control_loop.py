@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Callable, Tuple
+from typing import Callable, List, Tuple
 
 import numpy as np
 from numpy import ndarray as Array
@@ -60,6 +60,7 @@ class Controller:
         layout = Layout(ACTOR, hand)
         self.slices, self.hidden = layout.slices, layout.columns(cfg.hidden_inputs).numpy()
         x, y, z = cfg.base_reach
+        self.past_columns = [i for name in cfg.history_inputs for i in range(*self.slices[name].indices(layout.size))]
         self.low = np.array([-x, -y, 0, -cfg.max_tilt, -cfg.max_fingers_up, -cfg.max_yaw])
         self.high = np.array([x, y, z, cfg.max_tilt, cfg.max_tilt, cfg.max_yaw])
         self.full_step = np.repeat([cfg.base_step, cfg.base_turn], 3)
@@ -69,14 +70,16 @@ class Controller:
         """Before a grasp: the goal is above the object, and the targets are where the joints are."""
         self.goal_pos = now.object_pos + np.array([0.0, 0.0, self.cfg.lift_height])
         self.goal_quat = now.object_quat.copy()
+        self.past: List[Array] = []
         self.targets, self.action = now.joint_pos.astype(float).copy(), np.zeros(self.hand.num_drives)
 
     def step(self, now: Measured) -> Array:
         """(D,) targets of the drives, m or rad, until the next step.  They stay where they are if anything is not finite."""
-        obs = self.observe(now)
+        obs = self.with_past(self.observe(now))
         action = self.policy(obs[None].astype(np.float32))[0].astype(float) if np.isfinite(obs).all() else obs
         if not np.isfinite(action).all():
             return self.targets
+        self.past = [obs[self.past_columns], *self.past][: self.cfg.history]
         self.action = np.clip(action, -1.0, 1.0)
         base, slope = self.action[:BASE], self.cfg.base_slope
         place = self.targets[:BASE] + self.full_step * base * (slope + (1 - slope) * base**2)
@@ -86,6 +89,12 @@ class Controller:
         fingers = self.targets[BASE:] + np.clip(by, -self.most_per_step, self.most_per_step)
         self.targets = np.concatenate([np.clip(place, self.low, self.high), fingers])
         return self.targets
+
+    def with_past(self, obs: Array) -> Array:
+        """The observation, and after it the history, if the policy was trained with one; the newest step first."""
+        first = self.past[-1:] or [obs[self.past_columns]]
+        past = (self.past + first * self.cfg.history)[: self.cfg.history]
+        return np.concatenate([obs, *past])
 
     def observe(self, now: Measured) -> Array:
         """(O,) what the policy sees.  Velocities and vectors are the world's, in the axes of the palm."""

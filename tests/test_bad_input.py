@@ -95,6 +95,7 @@ def test_wrong_options_of_all_commands(
         (["--hold-time", 0], ["--hold-time 0"]),
         (["--eval-objects", "nothing"], ["--eval-objects nothing: choose from"]),
         (["--hidden-inputs", "goal_pose", "nose"], ["--hidden-inputs nose: choose from joint_pos"]),
+        (["--history", 2, "--history-inputs", "nose"], ["--history-inputs nose: choose from joint_pos"]),
         (["--pose-filter", 1], ["--pose-filter 1: must be below 1"]),
         (["--random.mass", 2, 1], ["--random.mass 2 1: give the lower end first"]),
         (["--random.push", -1], ["--random.push -1: must be at least 0"]),

@@ -220,6 +220,7 @@ def test_preset_sim2real() -> None:
     for sim, steps in (("mujoco_warp", 150_000_000), ("mujoco", 3_000_000)):
         args = defaults(["--sim", sim, "--preset", "sim2real"])
         assert args.task.random == RandomCfg.sim2real() and args.task.reward == "sim2real"
+        assert args.task.history == 4
         assert args.task.hidden_inputs == ("proprioception+pose",) and args.trainer.total_timesteps == steps
     assert not defaults(["--sim", "mujoco_warp"]).task.random.active
     fixed = defaults(["--sim", "isaac_gym", "--preset", "sim2real"]).task.random

@@ -47,9 +47,10 @@ def measured(task: GraspTask) -> Any:
     return control_loop.Measured(*(getattr(state, name)[0].double().numpy() for name in OF_MEASURED))
 
 
-def test_it_sees_and_does_what_the_task_does() -> None:
+@pytest.mark.parametrize("history", [0, 3])
+def test_it_sees_and_does_what_the_task_does(history: int) -> None:
     torch.manual_seed(0)
-    cfg = GraspCfg(hidden_inputs=("proprioception+pose",))
+    cfg = GraspCfg(hidden_inputs=("proprioception+pose",), history=history)
     task = GraspTask(ScriptedSimulator(1, scatter), HAND, some_objects(), cfg, evaluation=True)
     task.simulator.follow = False  # type: ignore[attr-defined]
     obs, _ = task.reset()

@@ -137,7 +137,7 @@ def defaults(words: Sequence[str]) -> TrainArgs:
             setattr(args, name, settings)
     elif asked.preset == "sim2real":
         seen = ("proprioception+pose",)
-        args.task = replace(args.task, reward="sim2real", hidden_inputs=seen, random=RandomCfg.sim2real())
+        args.task = replace(args.task, reward="sim2real", hidden_inputs=seen, history=4, random=RandomCfg.sim2real())
         args.trainer.total_timesteps = 150_000_000
     known = asked.sim in (registry.AUTO, *registry.names())  # of another, the parser of the options says so
     if known and not registry.choose(asked.sim).swaps_objects:

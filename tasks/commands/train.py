@@ -21,7 +21,7 @@ from tasks.commands.presets import COMMON, TrainArgs, defaults, settings_of
 from tasks.evaluation.measure import STEADINESS, evaluate
 from tasks.evaluation.trained_for import identity
 from tasks.grasp import build
-from tasks.grasp.observations import ACTOR, Layout
+from tasks.grasp.observations import ACTOR, Layout, observation_sizes
 from tasks.grasp.randomisation.config import check as check_random
 from tasks.grasp.rewards import resolve
 from tasks.hands import get_hand
@@ -114,6 +114,7 @@ def check(args: TrainArgs) -> None:
         positive=("max_minutes", "object_scale", "timestep", "hold_time", "learning_rate", "mass_scale"),
     )
     Layout(ACTOR, get_hand(args.hand)).columns(args.task.hidden_inputs)
+    observation_sizes(get_hand(args.hand), args.task.history_inputs, args.task.history)
     resolve(args.task.reward, args.task.reward_weights)
     check_random(args.task.random)
     if args.task.pose_filter >= 1:

@@ -87,7 +87,8 @@ def trained_with(
         hand = get_hand(hand_name or settings.hand)
     except ValueError as error:
         raise SettingsError(f"{path}: {error}") from error
-    sizes = observation_sizes(hand)[0], hand.num_drives
+    grasp = settings.grasp
+    sizes = observation_sizes(hand, grasp.history_inputs, grasp.history)[0], hand.num_drives
     if (num_obs, num_actions) != sizes:
         raise SettingsError(
             f"{path} is a policy for {num_obs} observations and {num_actions} actions, the hand {hand.name} has "

@@ -62,6 +62,10 @@ class GraspCfg:
     """Slices of the observation that the policy sees as zero.  The critic sees them.  `tasks.grasp.observations` names them.
     Or a set, named by what is left: proprioception+pose hides the fingertips' wrenches, the drives' forces and the object's
     velocity; proprioception also hides all else that is seen of the object."""
+    history: int = 0
+    """Steps before the present one of which the policy also sees `history_inputs`, and so does the critic."""
+    history_inputs: Tuple[str, ...] = ("joint_pos", "object_pose", "previous_action")
+    """Slices of the observation."""
     pose_filter: float = 0.0
     """Share of the old pose of the object in the new one that the policy sees, below 1: a low-pass, as trackers have it.  Unlike
     the disturbances it belongs to the policy, and stays when that is measured."""

@@ -16,7 +16,7 @@ from tasks.grasp.actions import DriveTargets
 from tasks.grasp.config import GraspCfg
 from tasks.grasp.curriculum import ObjectCurriculum
 from tasks.grasp.episodes import Episodes, TaskMetrics
-from tasks.grasp.observations import ACTOR, Layout, View, actor_view, observation_sizes, observe
+from tasks.grasp.observations import ACTOR, History, Layout, View, actor_view, critic_view, observation_sizes
 from tasks.grasp.randomisation.disturbances import Disturbances, end_disturbances
 from tasks.grasp.rewards import Outcome, Reward, resolve
 from tasks.grasp.situation import Situation, SituationReader
@@ -48,7 +48,7 @@ class GraspTask(VecTask):
         self.simulator, self.hand, self.objects, self.cfg = simulator, hand, objects, cfg
         self.evaluation = evaluation
         self.num_envs, self.device = n, device = simulator.num_envs, simulator.device
-        self.num_obs, self.num_critic_obs = observation_sizes(hand)
+        self.num_obs, self.num_critic_obs = observation_sizes(hand, cfg.history_inputs, cfg.history)
         self.num_actions, self.capturable = hand.num_drives, simulator.capturable
 
         self.library = objects.tensors(device)
@@ -77,6 +77,7 @@ class GraspTask(VecTask):
         """In evaluation: the object that the first world gets next."""
         self._lift = torch.tensor([0.0, 0.0, cfg.lift_height], device=device)
         self._mass_and_size = torch.cat([self.library.mass[:, None], self.library.half_extents], dim=-1)
+        self.history = History(hand, cfg.history_inputs, cfg.history, n, device) if cfg.history else None
         self._hidden = Layout(ACTOR, hand).columns(cfg.hidden_inputs).to(device)
         self._zero = torch.zeros((), device=device)
         self._second_stream = SecondStream(device)
@@ -158,7 +159,9 @@ class GraspTask(VecTask):
         self._count_ended(terminated | truncated, truncated, outcome)
         self.previous_action.copy_(action)
         # Diverged worlds have ended, so what the critic sees of them has no weight.  But it must be a number.
-        final_critic_obs = torch.nan_to_num(observe(self._view(now))[1])
+        truth = self._view(now)
+        past = () if self.history is None else (self.history.read(),)
+        final_critic_obs = torch.nan_to_num(critic_view(actor_view(truth), truth, past))
         return reward, terminated, truncated, final_critic_obs
 
     def _outcome(self, action: Tensor, now: Situation) -> Outcome:
@@ -210,11 +213,16 @@ class GraspTask(VecTask):
         now = self.situation.read(self.episodes.goal)
         self.episodes.begin_distances(mask, now)
         truth = self._view(now)
-        obs, critic_obs = observe(truth)
+        obs = true_obs = actor_view(truth)
         if self.disturbances is not None:
             self.disturbances.begin(mask, self.targets.holding(start.joint_pos))
             obs = actor_view(replace(truth, now=self.disturbances.seen(mask, now, self.episodes.goal)))
-        return (obs.masked_fill(self._hidden, 0.0) if self.cfg.hidden_inputs else obs), critic_obs
+        if self.cfg.hidden_inputs:
+            obs = obs.masked_fill(self._hidden, 0.0)
+        if self.history is None:
+            return obs, critic_view(true_obs, truth)
+        past = self.history.add(mask, obs)
+        return torch.cat([obs, past], dim=-1), critic_view(true_obs, truth, (past,))
 
     def _view(self, now: Situation) -> View:
         """What the critic sees is cut from it; and what the actor sees, if nothing is disturbed."""

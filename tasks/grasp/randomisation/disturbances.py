@@ -73,6 +73,12 @@ class Disturbances:
             torch.where(mask[:, None], getattr(drawn, name), value, out=value)
         self.simulator.vary_drives(mask, self.factors)
 
+    def drives_were_replaced(self) -> None:
+        """Gives the simulator the drives that were written into `running`."""
+        if self.factors is not None:
+            every = torch.ones(len(self.factors.stiffness), dtype=torch.bool, device=self.simulator.device)
+            self.simulator.vary_drives(every, self.factors)
+
     def arriving(self, action: Tensor) -> Tensor:
         """(N, D) the actions that act in this step.  action (N, D): what the policy has just decided."""
         return action if self.delay is None else self.delay.arriving(action, self.levels.kind("delay"))
@@ -108,7 +114,10 @@ class Disturbances:
         self.levels.load_state_dict(state)
 
     def running(self) -> Dict[str, Tensor]:
-        """Everything that a step carries over to the next one, by name."""
+        """Everything that a step carries over to the next one, by name.
+
+        After these tensors were overwritten with those of another run, `drives_were_replaced` gives them to the simulator.
+        """
         found = {"random_levels": self.levels.of}
         if self.sensors is not None:
             found["random_bias"] = self.sensors.bias

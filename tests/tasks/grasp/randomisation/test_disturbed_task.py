@@ -218,6 +218,8 @@ def test_running_state_is_listed_keeps_its_address_and_is_all_there_is() -> None
     played(other, 3)
     for name, value in other.disturbances.running().items():  # type: ignore[union-attr]
         value.copy_(before[name][1])
+    other.disturbances.drives_were_replaced()  # type: ignore[union-attr]
+    assert torch.equal(other.simulator.factors, task.simulator.factors)  # type: ignore[attr-defined]
     torch.manual_seed(5)
     task.step(idle(task))
     assert {name: at for name, (at, _) in running(task).items()} == {name: at for name, (at, _) in before.items()}
