@@ -259,6 +259,11 @@ class GraspTask(VecTask):
         """See `VecTask.diagnostics`."""
         return self.simulator.diagnostics()
 
+    def carried(self) -> Dict[str, Tensor]:
+        """What history and disturbances carry over from step to step, by name; see `Disturbances.running`."""
+        past = {} if self.history is None else {"history": self.history.values}
+        return {**past, **({} if self.disturbances is None else self.disturbances.running())}
+
     def state_dict(self) -> Dict[str, Any]:
         """Curriculum, the steps it counts, and how wide the disturbances are."""
         wide = {} if self.disturbances is None else self.disturbances.state_dict()

@@ -205,18 +205,17 @@ def test_widening_follows_the_held_episodes_and_is_in_the_state() -> None:
 
 
 def running(task: GraspTask) -> Dict[str, Tuple[int, Tensor]]:
-    assert task.disturbances is not None
-    return {name: (value.data_ptr(), value.clone()) for name, value in task.disturbances.running().items()}
+    return {name: (value.data_ptr(), value.clone()) for name, value in task.carried().items()}
 
 
 def test_running_state_is_listed_keeps_its_address_and_is_all_there_is() -> None:
     """A task that is given the listed state of another goes on as that one does, sensors and actions alike."""
-    task = disturbed(ALL)
+    task = disturbed(ALL, history=2)
     played(task, 7)
     before = running(task)
-    other = disturbed(ALL)
+    other = disturbed(ALL, history=2)
     played(other, 3)
-    for name, value in other.disturbances.running().items():  # type: ignore[union-attr]
+    for name, value in other.carried().items():
         value.copy_(before[name][1])
     other.disturbances.drives_were_replaced()  # type: ignore[union-attr]
     assert torch.equal(other.simulator.factors, task.simulator.factors)  # type: ignore[attr-defined]
@@ -226,5 +225,5 @@ def test_running_state_is_listed_keeps_its_address_and_is_all_there_is() -> None
     torch.manual_seed(5)
     other.step(idle(other))
     for name, (_, value) in running(task).items():
-        if name not in ("random_pos", "random_quat", "random_vel"):  # which hang on the objects' poses, too
+        if name not in ("history", "random_pos", "random_quat", "random_vel"):  # which hang on the objects' poses, too
             assert torch.equal(value, running(other)[name][1]), name
