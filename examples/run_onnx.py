@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Tuple
 
 import mujoco
 import numpy as np
@@ -31,6 +31,10 @@ class Policy:
         if "interface" not in told:
             raise SystemExit(f"error: {path} does not say what its numbers mean: export it again")
         self.interface: Interface = json.loads(told["interface"])
+        if self.interface["observation"]["pose_filter"] > 0:
+            raise SystemExit(
+                f"error: {path} wants to see filtered poses (--pose-filter), which this example does not do"
+            )
 
     def __call__(self, obs: np.ndarray) -> np.ndarray:
         """(A,) the action for an observation (O,)."""
@@ -80,6 +84,9 @@ class World:
         self.tip_bodies = [model.body(tip["body"]).id for tip in hand["fingertips"]]
         self.drive_force = np.zeros(len(names))
         self.wrench = np.zeros((len(self.tips), 6))
+        self.past: List[Dict[str, np.ndarray]] = []
+        """What was seen in this episode, the newest step first."""
+        self.most_ago = max(part["steps_ago"] for part in interface["observation"]["slices"])
         self.substeps = round(1 / interface["rates"]["control_hz"] / model.opt.timestep)
 
     @property
@@ -109,6 +116,7 @@ class World:
         self.object_pose[:] = object_pose
         self.data.ctrl[self.actuators] = joint_pos
         self.drive_force[:], self.wrench[:] = 0, 0
+        self.past = []
         self.refresh()
 
     def step(self, targets: np.ndarray) -> None:
@@ -142,7 +150,7 @@ class World:
         mujoco.mj_fwdVelocity(self.model, self.data)
 
     def observe(self, previous_action: np.ndarray, goal: np.ndarray) -> np.ndarray:
-        """(O,) what the policy sees.  previous_action (A,); goal (7,) a pose."""
+        """(O,) what the policy sees; once in each step.  previous_action (A,); goal (7,) a pose."""
         data = self.data
         palm_pos, palm = data.site_xpos[self.palm], data.site_xmat[self.palm].reshape(3, 3)
         velocity, tip_vel = np.zeros(6), []
@@ -166,10 +174,12 @@ class World:
             "fingertip_vel": np.array(tip_vel).reshape(-1, 3) @ palm,
             "fingertip_wrench": self.wrench.reshape(-1, 3) @ palm,
         }
+        self.past = [{name: np.array(value) for name, value in seen.items()}, *self.past][: self.most_ago + 1]
         obs = np.zeros(self.told["observation"]["size"])
         for part in self.told["observation"]["slices"]:
             if not part["always_zero"]:
-                obs[part["start"] : part["stop"]] = seen[part["name"]].ravel()
+                then = self.past[min(part["steps_ago"], len(self.past) - 1)]
+                obs[part["start"] : part["stop"]] = then[part["name"]].ravel()
         return obs
 
 

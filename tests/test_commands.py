@@ -18,6 +18,7 @@ from tasks.commands.presets import TrainArgs, defaults
 from tasks.commands.train import describe, task_config
 from tasks.evaluation.settings import TrainingSettings
 from tasks.grasp.config import GraspCfg
+from tasks.grasp.randomisation.config import RandomCfg
 from tasks.simulators import registry
 from tasks.simulators.isaac_gym.settings import IsaacGymCfg
 from tasks.simulators.mujoco.scene import PhysicsCfg
@@ -217,6 +218,58 @@ def test_reward_and_starts_go_with_the_simulator_and_the_preset() -> None:
     assert defaults(["--sim", "isaac_gym"]).isaac_gym.position_iterations == 32
 
 
+def test_preset_sim2real() -> None:
+    """All disturbances, the inputs of a robot, and three times the steps; also for few hands."""
+    for sim, steps in (("mujoco_warp", 150_000_000), ("mujoco", 3_000_000)):
+        args = defaults(["--sim", sim, "--preset", "sim2real"])
+        assert args.task.random == RandomCfg.sim2real() and args.task.reward == "sim2real"
+        assert args.task.history == 4
+        assert args.task.hidden_inputs == ("proprioception+pose",) and args.trainer.total_timesteps == steps
+    assert not defaults(["--sim", "mujoco_warp"]).task.random.active
+    fixed = defaults(["--sim", "isaac_gym", "--preset", "sim2real"]).task.random
+    assert fixed.active and not fixed.of_bodies and not fixed.of_drives and fixed.push == 0
+    assert fixed.object_noise == RandomCfg.sim2real().object_noise
+
+
+@pytest.mark.parametrize("sim", ["mujoco_warp", "mujoco", "isaac_gym"])
+@pytest.mark.parametrize("hz", [15, 60])
+def test_control_rates_mean_the_same_in_seconds(sim: str, hz: int) -> None:
+    slow, fast = (defaults(["--sim", sim, "--preset", "sim2real", *words]) for words in ((), (f"--control-hz={hz}",)))
+    share = 30 / hz
+    assert fast.physics.control_dt == pytest.approx(1 / hz) and slow.physics.control_dt == pytest.approx(1 / 30)
+    assert fast.isaac_gym.control_dt == pytest.approx(1 / hz)
+    assert fast.task.episode_steps / hz == pytest.approx(slow.task.episode_steps / 30)
+    assert fast.task.base_step * hz == pytest.approx(slow.task.base_step * 30)
+    assert fast.task.base_turn * hz == pytest.approx(slow.task.base_turn * 30)
+    for name in ("gamma", "lam"):
+        assert getattr(fast.trainer.ppo, name) ** hz == pytest.approx(getattr(slow.trainer.ppo, name) ** 30)
+    assert fast.task.finger_smoothing**hz == pytest.approx(slow.task.finger_smoothing**30)
+    assert fast.task.random.action_delay == round(2 / share) and fast.task.random.pose_every == round(3 / share)
+    PhysicsCfg.fine(fast.physics.control_dt)
+
+
+def test_training_with_all_disturbances_and_measuring_with_some(
+    run: Run, tiny: Tuple[object, ...], tmp_path: Path
+) -> None:
+    """The scale is in the rows, the display and the checkpoint.  A policy is measured undisturbed, unless told otherwise."""
+    done = run("train.py", *tiny, "--preset", "sim2real", "--total-timesteps", 64, "--run-dir", "r")
+    assert done.status == 0 and "disturbances at 0 %" in done.out, done.err
+    assert [row["disturbance_scale"] for row in rows(tmp_path / "r")] == [0.0, 0.0]
+    state = torch.load(tmp_path / "r" / "checkpoint_last.pt", weights_only=True)["state"]["task"]
+    assert float(state["disturbance_scale"]) == 0.0
+    for words, given in (
+        ((), {}),
+        (("--random.action-delay", 2, "--random.friction", 0.3, 0.3), {"action_delay": 2, "friction": [0.3, 0.3]}),
+        (("--preset", "sim2real", "--random.push", 3), {**asdict(RandomCfg.sim2real()), "push": 3.0}),
+    ):
+        measured = ("--checkpoint", "r/checkpoint_last.pt", "--num_episodes", 3, "--sim", "mujoco", "--json", "x.json")
+        done = run("evaluate_policy.py", *measured, *words)
+        assert done.status == 0, done.err
+        found = json.loads((tmp_path / "x.json").read_text())["random"]
+        right = {key: value for key, value in json.loads(json.dumps(given)).items() if key in found or not words}
+        assert found == right and len(found) >= min(2, len(given))
+
+
 def test_fine_physics() -> None:
     assert PhysicsCfg.fine().control_dt == pytest.approx(PhysicsCfg().control_dt) == pytest.approx(1 / 30)
     assert PhysicsCfg.fine().timestep == PhysicsCfg().timestep / 4
@@ -309,6 +362,7 @@ def test_settings_survive_a_checkpoint() -> None:
     cfg = GraspCfg(
         reward="recipe",
         hidden_inputs=("goal_pose",),
+        random=RandomCfg.sim2real(),
         base_reach=(0.1, 0.2, 0.3),
         start=replace(GraspCfg().start, clearance=0.07),
     )

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict
 
@@ -27,7 +28,7 @@ from ppo_grasp.export import describe, export
 from tasks.evaluation.interface import SLICES
 from tasks.grasp.actions import DriveTargets
 from tasks.grasp.config import GraspCfg
-from tasks.grasp.observations import ACTOR, Layout
+from tasks.grasp.observations import ACTOR, History, Layout, observation_sizes
 from tasks.hands import get_hand
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -114,6 +115,29 @@ def test_the_example_sees_what_the_policy_saw(example: Any, interface: Dict[str,
         sim.step(targets)
         world.step(targets[0].double().numpy())
     assert felt > 10, "fingers press"
+
+
+def test_the_example_remembers_what_a_history_shows(example: Any) -> None:
+    """As the task's own `History`, of the world's own observations; hidden slices are zero in it, too."""
+    cfg = GraspCfg(history=2, history_inputs=("previous_action", "object_vel"), hidden_inputs=("proprioception+pose",))
+    sizes = observation_sizes(HAND, cfg.history_inputs, cfg.history)
+    policy = ActorCritic(ActorCriticCfg(*sizes, HAND.num_drives, (4,), (4,)))
+    told = describe(policy, {"config": {"task": {"hand": "shadow", "grasp": asdict(cfg)}}})
+    assert told["observation"]["slices"][-1]["stop"] == told["observation"]["size"] == sizes[0]
+    start = grasping(some_objects(), torch.tensor([1]))
+    world = example.World(told, PlainWorld(start, 0, FINE).model)
+    pose = torch.cat([start.object_pos, start.object_quat], dim=-1)[0].double().numpy()
+    history = History(HAND, cfg.history_inputs, cfg.history, 1)
+    random = np.random.default_rng(0)
+    now = Layout(ACTOR, HAND).size
+    for episode in range(2):
+        world.start(start.joint_pos[0].double().numpy(), pose)
+        for step in range(4):
+            obs = torch.as_tensor(world.observe(random.uniform(-1, 1, 24), pose))[None].float()
+            past = history.add(torch.tensor([step == 0]), obs[:, :now])
+            assert torch.equal(obs[:, now:], past), (episode, step)
+            assert (obs[:, now:] != 0).any() and (obs[:, Layout(ACTOR, HAND).slices["object_vel"]] == 0).all()
+            world.step(closing(start, step)[0].double().numpy())
 
 
 def test_the_example_moves_targets_as_the_task_does(example: Any, interface: Dict[str, Any]) -> None:

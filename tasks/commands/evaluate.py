@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
+import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Literal, Optional, Sequence, Tuple
 
 import torch
 import tyro
@@ -25,7 +27,9 @@ from tasks.evaluation.report import inference_speed, print_report
 from tasks.evaluation.settings import MeasuredIn
 from tasks.evaluation.trained import TrainedPolicy, load_trained
 from tasks.grasp import build
+from tasks.grasp.config import GraspCfg
 from tasks.grasp.environment import GraspTask
+from tasks.grasp.randomisation.config import RandomCfg
 from tasks.objects import ObjectSet
 from tasks.simulators import registry
 from tasks.simulators.registry import SimulatorNameOrAll
@@ -64,13 +68,32 @@ class EvaluateArgs:
     """Times the usual room for contacts and constraints in MuJoCo Warp."""
     hand: Optional[str] = None
     """The hand; by default the one that the policy was trained with."""
+    preset: Literal["default", "sim2real"] = "default"
+    """sim2real: all disturbances of that preset of train.py at once, in full.  Options --random change them."""
+    random: RandomCfg = field(default_factory=RandomCfg)
+    """What is disturbed; by default nothing, whatever the policy was trained with."""
+
+
+def defaults(words: Sequence[str]) -> EvaluateArgs:
+    """The defaults for the preset that the command line names."""
+    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    peek.add_argument("--preset", default="default")
+    peek.add_argument("--sim", default=registry.AUTO)
+    asked, _ = peek.parse_known_args([word for word in words if not word.startswith(("-h", "--help"))])
+    random = RandomCfg.sim2real() if asked.preset == "sim2real" else RandomCfg()
+    sims = [asked.sim] if asked.sim in registry.names() else registry.names() if asked.sim == registry.ALL else []
+    if not all(registry.get(sim).swaps_objects for sim in sims):  # side by side all have the same disturbances
+        random = random.in_fixed_worlds()
+    return EvaluateArgs(random=random)
 
 
 def command() -> None:
     """Reads the command line and measures."""
 
+    words = sys.argv[1:]
+
     def run() -> None:
-        args = options.parse(EvaluateArgs)
+        args = options.parse(EvaluateArgs, defaults(words))
         measure_and_report(args)
 
     errors.run(run)
@@ -96,7 +119,13 @@ def measure_and_report(args: EvaluateArgs) -> None:
     warn(result)
     if args.failures is not None:
         trained.policy.cpu()
+        trained = replace(trained, settings=replace(trained.settings, grasp=disturbed(args, trained)))
         picture_failures(args.failures, trained, found, objects, args.physics)
+
+
+def disturbed(args: EvaluateArgs, trained: TrainedPolicy) -> GraspCfg:
+    """The task of the policy's training, with the disturbances that were asked for."""
+    return replace(trained.settings.grasp, random=args.random)
 
 
 def compare(args: EvaluateArgs, trained: TrainedPolicy, objects: ObjectSet) -> None:
@@ -116,6 +145,7 @@ def measure_in(
 ) -> Tuple[Dict[str, Any], Evaluation]:
     """Measures in one simulator.  Returns the figures, as the JSON has them, and the episodes."""
     settings = trained.settings
+    grasp = disturbed(args, trained)
     simulation = settings.of_simulator(sim, args.physics)
     torch.manual_seed(args.seed)
     count = worlds(args.num_episodes, args.num_envs, sim.evaluation_envs)
@@ -130,7 +160,7 @@ def measure_in(
 
         compile_missing(objects, count, simulation, trained.hand.name)
     task = build.make_task(
-        sim.name, objects, count, settings.grasp, trained.hand.name, simulation, evaluation=True, seed=args.seed
+        sim.name, objects, count, grasp, trained.hand.name, simulation, evaluation=True, seed=args.seed
     )
     policy = trained.policy.to(task.device)
     begin = time.perf_counter()
@@ -155,6 +185,7 @@ def measure_in(
         "objects": args.objects or settings.objects,
         "checkpoint": str(trained.path),
         "seed": args.seed,
+        "random": {key: value for key, value in asdict(args.random).items() if value != getattr(RandomCfg(), key)},
         "num_envs": count,
         "wall_s": wall_s,
         "steps_per_s": rounds * count * settings.grasp.episode_steps / wall_s,

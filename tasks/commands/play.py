@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Optional
 
@@ -15,6 +15,7 @@ from tasks.commands.loading import checkpoint_path, objects_for
 from tasks.evaluation.settings import MeasuredIn
 from tasks.evaluation.trained import load_trained
 from tasks.grasp.environment import GraspTask
+from tasks.grasp.randomisation.config import RandomCfg
 from tasks.simulators import registry
 from tasks.simulators.registry import SimulatorName
 from tasks.viewing import window
@@ -54,6 +55,8 @@ class PlayArgs:
     """Leave out meshes that cannot be used, with a warning for each."""
     hand: Optional[str] = None
     """The hand; by default the one that the policy was trained with."""
+    random: RandomCfg = field(default_factory=RandomCfg)
+    """What is disturbed; by default nothing, whatever the policy was trained with."""
 
 
 def command() -> None:
@@ -93,7 +96,7 @@ def play(args: PlayArgs) -> None:
     number = args.episodes or (IN_A_VIDEO if args.video else IN_A_WINDOW)
     objects = some_of(objects, number if sim.swaps_objects else min(number, AT_ONCE))
     simulator = watchable(sim, hand, objects, settings.of_simulator(sim, args.physics))
-    task = GraspTask(simulator, hand, objects, settings.grasp, evaluation=True)
+    task = GraspTask(simulator, hand, objects, replace(settings.grasp, random=args.random), evaluation=True)
     if args.video is None:
         watch(task, policy, args.episodes, args.speed)
     else:

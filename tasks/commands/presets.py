@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, field, make_dataclass, replace
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Optional, Sequence
 
@@ -13,6 +13,7 @@ from typing_extensions import Annotated
 from ppo_grasp import PPOCfg, TrainerCfg
 from ppo_grasp.actor_critic import ActorCriticCfg
 from tasks.grasp.config import GraspCfg
+from tasks.grasp.randomisation.config import RandomCfg
 from tasks.simulators import registry
 from tasks.simulators.mujoco.scene import PhysicsCfg
 from tasks.simulators.registry import SimulatorName
@@ -28,7 +29,16 @@ COMMON = {
         *("--total-timesteps", "--max-minutes", "--run-dir", "--resume", "--init-policy", "--checkpoint-interval"),
     ),
     "What is learnt, and how": (
-        *("--preset", "--reward", "--reward-weights", "--lift-height", "--hold-time", "--curriculum", "--seed"),
+        *(
+            "--preset",
+            "--control-hz",
+            "--reward",
+            "--reward-weights",
+            "--lift-height",
+            "--hold-time",
+            "--curriculum",
+            "--seed",
+        ),
         *("--ppo.num-steps", "--ppo.minibatch-size", "--ppo.learning-rate"),
     ),
     "How it is measured meanwhile": ("--eval-objects", "--eval-envs", "--eval-interval"),
@@ -81,8 +91,12 @@ class _TrainArgs:
     init_policy: Optional[Path] = None
     """A policy to start from instead of random networks, such as checkpoints/shadow_grasp.pt.  The networks get its sizes.  It
     is not used where --resume finds a run."""
-    preset: Literal["default", "recipe"] = "default"
-    """recipe: the published reward, curriculum, PPO and PhysX settings, instead of those that train best."""
+    preset: Literal["default", "recipe", "sim2real"] = "default"
+    """recipe: the published reward, curriculum, PPO and PhysX settings, instead of those that train best.  sim2real: for a robot:
+    all disturbances, which grow with success, inputs that a robot has, and pay for gentle drives."""
+    control_hz: Literal[15, 30, 60] = 30
+    """Control steps a second.  It sets the defaults of --physics.substeps, --episode-steps, --base-step, --base-turn,
+    --finger-smoothing, --ppo.gamma and --ppo.lam, so that they mean the same in seconds."""
     eval_envs: int = 512
     """Episodes of one running evaluation."""
     trainer: Annotated[TrainerArgs, Flat] = field(default_factory=TrainerArgs)
@@ -113,6 +127,7 @@ def defaults(words: Sequence[str]) -> TrainArgs:
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     peek.add_argument("--sim", default=registry.AUTO)
     peek.add_argument("--preset", default="default")
+    peek.add_argument("--control-hz", "--control_hz", default="30")
     asked, _ = peek.parse_known_args([word for word in words if not word.startswith(("-h", "--help"))])
     args = TrainArgs()
     if asked.preset == "recipe":
@@ -120,19 +135,61 @@ def defaults(words: Sequence[str]) -> TrainArgs:
         args.trainer.ppo = PPOCfg.recipe()
         for name, settings in registry.recipe_settings().items():
             setattr(args, name, settings)
+    elif asked.preset == "sim2real":
+        seen = ("proprioception+pose",)
+        args.task = replace(args.task, reward="sim2real", hidden_inputs=seen, history=4, random=RandomCfg.sim2real())
+        args.trainer.total_timesteps = 150_000_000
     known = asked.sim in (registry.AUTO, *registry.names())  # of another, the parser of the options says so
+    if known and not registry.choose(asked.sim).swaps_objects:
+        args.task = replace(args.task, random=args.task.random.in_fixed_worlds())
     if known and registry.choose(asked.sim).has_few_hands():
         _for_few_hands(args, asked.preset)
+    if asked.control_hz in ("15", "60"):
+        _at_rate(args, int(asked.control_hz))
     return args
+
+
+def _at_rate(args: TrainArgs, hz: int) -> None:
+    """Changes the defaults, which are for 30 control steps a second, to those for another rate."""
+    longer = 30 / hz
+    task, random, ppo = args.task, args.task.random, args.trainer.ppo
+
+    def steps(count: int) -> int:
+        return max(1, round(count / longer)) if count else 0
+
+    args.task = replace(
+        task,
+        episode_steps=steps(task.episode_steps),
+        base_step=task.base_step * longer,
+        base_turn=task.base_turn * longer,
+        finger_smoothing=task.finger_smoothing**longer,
+        random=replace(
+            random,
+            pose_every=steps(random.pose_every) if random.pose_every > 1 else 1,
+            occlusion_steps=steps(random.occlusion_steps),
+            action_delay=steps(random.action_delay),
+            action_jitter=steps(random.action_jitter),
+        ),
+    )
+    ppo.gamma, ppo.lam = ppo.gamma**longer, ppo.lam**longer
+    for name, kind in registry.settings_types().items():
+        own = name.replace("-", "_")
+        settings = getattr(args, own)
+        if "control_dt" in {f.name for f in fields(kind)}:
+            setattr(args, own, replace(settings, control_dt=1 / hz))
+        else:
+            setattr(args, own, replace(settings, substeps=round(settings.substeps * longer)))
 
 
 def _for_few_hands(args: TrainArgs, preset: str) -> None:
     """Changes the defaults to those for a few hundred hands on a processor."""
     args.objects, args.num_envs, args.eval_envs = "primitives", 256, 64
-    if preset == "default":
+    if preset != "recipe":
         # Few hands may find no grasp for long, or learn to lift too high and never come down again.
         start = replace(args.task.start, pregrasp_fraction=0.8)
-        args.task = replace(args.task, reward="level", start=start)
+        args.task = replace(args.task, start=start)
+    if preset == "default":
+        args.task = replace(args.task, reward="level")
     # The update is a third of the time here: coarse steps of the physics save little, and few hands learn less with them.
     args.physics = replace(args.physics, timestep=1 / 120, substeps=4, integrator="implicitfast")
     args.trainer.total_timesteps = 3_000_000

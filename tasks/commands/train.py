@@ -18,7 +18,7 @@ from ppo_grasp.device.policy_runner import PolicyRunner
 from ppo_grasp.distributed import RankError, Ranks, join
 from ppo_grasp.metrics import FILE as METRICS
 from ppo_grasp.run.files import directory_lock, discard_if_empty, new_directory
-from tasks.commands import errors, memory, options
+from tasks.commands import errors, options
 from tasks.commands.loading import checkpoint_path, load_set
 from tasks.commands.presets import COMMON, TrainArgs, defaults, settings_of
 from tasks.commands.report import after_training
@@ -26,11 +26,12 @@ from tasks.evaluation.measure import STEADINESS, evaluate
 from tasks.evaluation.trained_for import identity
 from tasks.grasp import build
 from tasks.grasp.environment import GraspTask
-from tasks.grasp.observations import ACTOR, Layout
+from tasks.grasp.observations import ACTOR, Layout, observation_sizes
+from tasks.grasp.randomisation.config import check as check_random
 from tasks.grasp.rewards import resolve
 from tasks.hands import get_hand
 from tasks.objects import ObjectSet
-from tasks.simulators import registry
+from tasks.simulators import memory, registry
 
 RUNS = Path("runs")
 BEST_BY = ("still_success_rate", "success_rate")
@@ -154,7 +155,11 @@ def check(args: TrainArgs) -> None:
         positive=("max_minutes", "object_scale", "timestep", "hold_time", "learning_rate", "mass_scale", "buffers"),
     )
     Layout(ACTOR, get_hand(args.hand)).columns(args.task.hidden_inputs)
+    observation_sizes(get_hand(args.hand), args.task.history_inputs, args.task.history)
     resolve(args.task.reward, args.task.reward_weights)
+    check_random(args.task.random)
+    if args.task.pose_filter >= 1:
+        raise ValueError(f"--pose-filter {args.task.pose_filter:g}: must be below 1, or the object would never be seen")
     if args.run_dir is not None:
         options.check_writable("--run-dir", args.run_dir, directory=True)
         if args.resume is None and (args.run_dir / METRICS).exists():
@@ -264,6 +269,12 @@ def overflow(row: Dict[str, float], sim: registry.SimulatorEntry) -> str:
 
 
 def describe(row: Dict[str, float], few_hands: bool) -> str:
+    """How wide the disturbances are, if they widen; and how far a training has come that holds nothing yet."""
+    width = f"disturbances at {100 * row['disturbance_scale']:.0f} %" if "disturbance_scale" in row else ""
+    return "; ".join(part for part in (width, _no_grasp_yet(row, few_hands)) if part)
+
+
+def _no_grasp_yet(row: Dict[str, float], few_hands: bool) -> str:
     """How far a training has come that holds nothing yet, and when to expect more; empty once something is held."""
     if max(row.get("success_rate", 0.0), row.get("eval_success_rate", 0.0)) >= 0.005:
         return ""
@@ -291,6 +302,7 @@ def task_config(args: TrainArgs, sim: registry.SimulatorEntry) -> Dict[str, Any]
         "num_envs": args.num_envs,
         "threads": torch.get_num_threads(),
         "preset": args.preset,
+        "control_hz": args.control_hz,
         "init_policy": args.init_policy and str(args.init_policy),
         "grasp": asdict(args.task),
         sim.settings_field: settings,

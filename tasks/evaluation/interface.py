@@ -70,7 +70,12 @@ def describe(policy: ActorCritic, meta: Mapping[str, Any]) -> Dict[str, Any]:
         raise ValueError(f"{policy.cfg.num_actions} actions, the hand {hand.name} has {hand.num_drives} drives")
     return {
         "format": "ppo-grasp 1",
-        "observation": {"size": policy.cfg.num_obs, "slices": _slices(settings, hand)},
+        "observation": {
+            "size": policy.cfg.num_obs,
+            "slices": _slices(settings, hand),
+            "history": "steps_ago: what was seen so many steps before; where the episode is younger, what was seen first",
+            "pose_filter": settings.grasp.pose_filter,
+        },
         "action": {
             "size": policy.cfg.num_actions,
             "low": -1.0,
@@ -86,22 +91,29 @@ def describe(policy: ActorCritic, meta: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def _slices(settings: TrainingSettings, hand: HandSpec) -> List[Dict[str, Any]]:
-    layout = Layout(ACTOR, hand)
-    slices = []
-    for name, where in layout.slices.items():
+    """The slices of the present step, then those of the history, the newest step first."""
+    layout, cfg = Layout(ACTOR, hand), settings.grasp
+    hidden = layout.columns(cfg.hidden_inputs)
+    past = [(name, ago) for ago in range(1, cfg.history + 1) for name in cfg.history_inputs]
+    slices: List[Dict[str, Any]] = []
+    start = 0
+    for name, ago in [*((name, 0) for name in layout.slices), *past]:
+        where = layout.slices[name]
         size = where.stop - where.start
         told = SLICES.get(name)
         slices.append(
             {
                 "name": name,
-                "start": where.start,
-                "stop": where.stop,
+                "steps_ago": ago,
+                "start": start,
+                "stop": start + size,
                 "components": told.components(hand) if told else [f"{name} {i}" for i in range(size)],
                 "unit": told.unit if told else "",
                 "meaning": told.meaning if told else "",
-                "always_zero": name in settings.grasp.hidden_inputs,
+                "always_zero": bool(hidden[where].all()),
             }
         )
+        start += size
     return slices
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, Literal, Mapping, Optional, Type, TypeVar, Union, get_type_hints
 
@@ -44,7 +44,17 @@ class TrainingSettings:
             return self.measured_in(physics)
         if entry.has_fine_settings() and physics == "fine":
             return self._fine(entry.settings_type())
-        return self.simulators.get(entry.settings_field)
+        return self.simulators.get(entry.settings_field) or self._at_rate(entry.settings_type())
+
+    def _at_rate(self, kind: Any) -> Any:
+        """A simulator's defaults at the policy's control rate; None if they have it."""
+        settings = kind()
+        longer = self.control_dt / settings.control_dt
+        if abs(longer - 1) < 1e-6:
+            return None
+        if "control_dt" in {f.name for f in fields(kind)}:
+            return replace(settings, control_dt=self.control_dt)
+        return replace(settings, substeps=max(1, round(settings.substeps * longer)))
 
     @property
     def control_dt(self) -> float:
@@ -56,9 +66,10 @@ class TrainingSettings:
 
     def _fine(self, kind: Any) -> Any:
         try:
-            return kind.fine(self.control_dt)
+            settings = kind.fine(self.control_dt)
         except ValueError as error:
             raise SettingsError(f"this policy's {error}: give --physics trained") from error
+        return replace(settings, self_collision=self.physics.self_collision) if kind is PhysicsCfg else settings
 
     def measured_in(self, physics: MeasuredIn) -> PhysicsCfg:
         """MuJoCo's settings to play a policy with, at the policy's control rate.
@@ -100,7 +111,8 @@ def trained_with(
         hand = get_hand(hand_name or settings.hand)
     except ValueError as error:
         raise SettingsError(f"{path}: {error}") from error
-    sizes = observation_sizes(hand)[0], hand.num_drives
+    grasp = settings.grasp
+    sizes = observation_sizes(hand, grasp.history_inputs, grasp.history)[0], hand.num_drives
     if (num_obs, num_actions) != sizes:
         raise SettingsError(
             f"{path} is a policy for {num_obs} observations and {num_actions} actions, the hand {hand.name} has "

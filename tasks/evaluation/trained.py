@@ -8,13 +8,14 @@ from typing import Optional
 
 from ppo_grasp import ActorCritic, load_policy
 from tasks.evaluation.settings import TrainingSettings, trained_with
+from tasks.grasp.randomisation.config import RandomCfg
 from tasks.hands import get_hand
 from tasks.hands.spec import HandSpec
 
 
 @dataclass(frozen=True)
 class TrainedPolicy:
-    """A policy on the CPU, what it was trained with, and the hand that it moves."""
+    """A policy on the CPU, what it was trained with but for the disturbances, and the hand that it moves."""
 
     path: Path
     policy: ActorCritic
@@ -33,5 +34,6 @@ def load_trained(path: Path, hand_name: Optional[str] = None) -> TrainedPolicy:
         get_hand(hand_name)
     policy, meta = load_policy(path)
     settings = trained_with(meta, path, policy.cfg.num_obs, policy.cfg.num_actions, hand_name)
-    settings = replace(settings, hand=hand_name or settings.hand)
+    undisturbed = replace(settings.grasp, random=RandomCfg())
+    settings = replace(settings, hand=hand_name or settings.hand, grasp=undisturbed)
     return TrainedPolicy(path, policy, settings, get_hand(settings.hand))

@@ -48,6 +48,11 @@ class DriveTargets:
         wanted = torch.addcmul(self._finger_middle, action[:, BASE:], self._finger_reach)
         fingers.lerp_(wanted, self._share_of_new)
 
+    def holding(self, joint_pos: Tensor) -> Tensor:
+        """(N, D) the actions that leave targets where they are, if these are at joint_pos (N, D)."""
+        fingers = (joint_pos[:, BASE:] - self._finger_middle) / self._finger_reach
+        return torch.cat([torch.zeros_like(joint_pos[:, :BASE]), fingers], dim=-1)
+
     def begin(self, mask: Tensor, joint_pos: Tensor) -> None:
         """Puts the targets of the worlds in mask (N,) where their joints start, joint_pos (N, D)."""
         torch.where(mask[:, None], joint_pos, self.position, out=self.position)

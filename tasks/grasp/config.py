@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Dict, Literal, Tuple
 
+from tasks.grasp.randomisation.config import RandomCfg
 from tasks.grasp.starts import StartCfg
 
 
@@ -12,7 +13,7 @@ from tasks.grasp.starts import StartCfg
 class GraspCfg:
     """The task's settings.  Lengths are in metres, angles in radians.  One step is one control step."""
 
-    reward: Literal["default", "recipe", "level", "loose", "two_stage"] = "default"
+    reward: Literal["default", "recipe", "level", "loose", "two_stage", "sim2real"] = "default"
     """The reward's preset: see `tasks.grasp.rewards`."""
     reward_weights: Dict[str, float] = field(default_factory=dict)
     """Weights that replace those of the preset, by the term's name: `--reward-weights lift 0.5 still 0.2`.  0 switches a term
@@ -58,5 +59,15 @@ class GraspCfg:
     table_half_side: float = 0.4
     """m, an object whose origin leaves this square, or rises above 1 m, is off the table."""
     hidden_inputs: Tuple[str, ...] = ()
-    """Slices of the observation that the policy sees as zero.  The critic sees them.  `tasks.grasp.observations` names them."""
+    """Slices of the observation that the policy sees as zero.  The critic sees them.  `tasks.grasp.observations` names them.
+    Or a set, named by what is left: proprioception+pose hides the fingertips' wrenches, the drives' forces and the object's
+    velocity; proprioception also hides all else that is seen of the object."""
+    history: int = 0
+    """Steps before the present one of which the policy also sees `history_inputs`, and so does the critic."""
+    history_inputs: Tuple[str, ...] = ("joint_pos", "object_pose", "previous_action")
+    """Slices of the observation."""
+    pose_filter: float = 0.0
+    """Share of the old pose of the object in the new one that the policy sees, below 1: a low-pass, as trackers have it.  Unlike
+    the disturbances it belongs to the policy, and stays when that is measured."""
     start: StartCfg = field(default_factory=StartCfg)
+    random: RandomCfg = field(default_factory=RandomCfg)

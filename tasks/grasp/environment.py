@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Dict, Optional, Tuple
 
 import torch
@@ -12,12 +12,12 @@ from torch import Tensor
 from ppo_grasp.device.graphs import SecondStream, replayed
 from ppo_grasp.device.ranges import named_range
 from ppo_grasp.vec_task import Step, VecTask
-from tasks.grasp import running
 from tasks.grasp.actions import DriveTargets
 from tasks.grasp.config import GraspCfg
 from tasks.grasp.curriculum import ObjectCurriculum
-from tasks.grasp.episodes import Episodes, TaskMetrics
-from tasks.grasp.observations import ACTOR, Layout, View, observation_sizes, observe
+from tasks.grasp.episodes import Episodes, TaskMetrics, episodes_state, load_episodes_state
+from tasks.grasp.observations import ACTOR, History, Layout, View, actor_view, critic_view, observation_sizes
+from tasks.grasp.randomisation.disturbances import Disturbances, end_disturbances
 from tasks.grasp.rewards import Outcome, Reward, resolve
 from tasks.grasp.situation import Situation, SituationReader
 from tasks.grasp.starts import StartSampler
@@ -49,7 +49,7 @@ class GraspTask(VecTask):
         self.simulator, self.hand, self.objects, self.cfg = simulator, hand, objects, cfg
         self.evaluation = evaluation
         self.num_envs, self.device = n, device = simulator.num_envs, simulator.device
-        self.num_obs, self.num_critic_obs = observation_sizes(hand)
+        self.num_obs, self.num_critic_obs = observation_sizes(hand, cfg.history_inputs, cfg.history)
         self.num_actions, self.capturable = hand.num_drives, simulator.capturable
 
         self.library = objects.tensors(device)
@@ -61,7 +61,15 @@ class GraspTask(VecTask):
         self.targets = DriveTargets(hand, cfg, n, device)
         self.situation = SituationReader(simulator, hand, self.library, cfg.success_radius, cfg.table_half_side)
         self.episodes = Episodes(hand, cfg, n, simulator.control_dt, evaluation, device)
-        self.metrics = TaskMetrics(objects.kinds, self.library.kind, [t.name for t in self.reward.terms])
+        if simulator.disturbed:
+            end_disturbances(hand, simulator)
+        self.disturbances: Optional[Disturbances] = None
+        if cfg.random.active or cfg.pose_filter > 0:
+            self.disturbances = Disturbances(hand, cfg.random, simulator, evaluation, cfg.pose_filter)
+        self._widens = self.disturbances is not None and self.disturbances.levels.widens
+        terms = [t.name for t in self.reward.terms]
+        of_steps = ("disturbance_scale",) if self._widens else ()
+        self.metrics = TaskMetrics(objects.kinds, self.library.kind, terms, of_steps)
         self.metric_names, self.metric_sums = self.metrics.names, self.metrics.sums
 
         self.previous_action = torch.zeros(n, hand.num_drives, device=device)
@@ -72,6 +80,7 @@ class GraspTask(VecTask):
         """In evaluation: the object that the first world gets next."""
         self._lift = torch.tensor([0.0, 0.0, cfg.lift_height], device=device)
         self._mass_and_size = torch.cat([self.library.mass[:, None], self.library.half_extents], dim=-1)
+        self.history = History(hand, cfg.history_inputs, cfg.history, n, device) if cfg.history else None
         self._hidden = Layout(ACTOR, hand).columns(cfg.hidden_inputs).to(device)
         self._zero = torch.zeros((), device=device)
         self._replays = device.type == "cuda" and not simulator.capturable
@@ -110,6 +119,8 @@ class GraspTask(VecTask):
         self.episodes.counted.zero_()
         start = self._draw_start(self._next_objects())
         self.simulator.reset(everywhere, start)
+        if self.disturbances is not None:
+            self.disturbances.vary_drives(everywhere)
         seen = self._begin(everywhere, start)
         if self.evaluation:
             self.first_start = start
@@ -127,12 +138,18 @@ class GraspTask(VecTask):
         """
         torch.clamp(action, -1.0, 1.0, out=self._action)
         self._before_physics()
+        if self.disturbances is not None:  # beside the pieces, because it calls the simulator
+            mass = self.library.mass[self.simulator.state.object_id] * self.episodes.mass_scale
+            rise = self.simulator.state.object_pos[:, 2] - self.episodes.goal.rest_height
+            self.disturbances.push(mass, rise)
         with named_range("physics"):
             self.simulator.step(self.targets.position)
         with named_range("reward"):
             reward, terminated, truncated, final_critic_obs, ended, start = self._after_physics()
         with named_range("reset"):
             self.simulator.reset(ended, start)
+            if self.disturbances is not None:
+                self.disturbances.vary_drives(ended)
         with named_range("observation"):
             obs, critic_obs = self._after_reset(ended, start)
         return Step(obs, critic_obs, reward, terminated, truncated, final_critic_obs)
@@ -164,6 +181,8 @@ class GraspTask(VecTask):
     # Between two calls of the simulator there is one function of tensors, fit for torch.compile.
 
     def _move_targets(self, action: Tensor) -> None:
+        if self.disturbances is not None:
+            action = self.disturbances.arriving(action)
         self.targets.move(action, self.simulator.state.joint_pos)
 
     def _judge(self, action: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -181,10 +200,15 @@ class GraspTask(VecTask):
         self.episodes.advance(outcome, reward, failed)
         if not self.evaluation:
             self.metrics.add_rewards(parts)
+        if self._widens:
+            assert self.disturbances is not None
+            self.metrics.add_step(self.disturbances.levels.scale)
         self._count_ended(terminated | truncated, truncated, outcome)
         self.previous_action.copy_(action)
         # Diverged worlds have ended, so what the critic sees of them has no weight.  But it must be a number.
-        final_critic_obs = torch.nan_to_num(self._views(now)[1])
+        truth = self._view(now)
+        past = () if self.history is None else (self.history.read(),)
+        final_critic_obs = torch.nan_to_num(critic_view(actor_view(truth), truth, past))
         return reward, terminated, truncated, final_critic_obs
 
     def _outcome(self, action: Tensor, now: Situation) -> Outcome:
@@ -205,6 +229,8 @@ class GraspTask(VecTask):
         counts = ended & (~self.episodes.counted if self.evaluation else self.env_steps >= self.counts_from)
         self.metrics.add_episodes(counts, self.episodes, held, still, o)
         self.curriculum.report(o.now.state.object_id, counts, held)
+        if self.disturbances is not None:
+            self.disturbances.report(counts, held)
         if self.evaluation:
             self.episodes.keep_record(ended, held, still, o)
 
@@ -220,6 +246,8 @@ class GraspTask(VecTask):
     def _draw_start(self, object_id: Tensor) -> Start:
         """A start for each world, object_id (N,).  Worlds whose episode goes on ignore theirs."""
         start = self.starts.draw(object_id)
+        if self.disturbances is not None:
+            self.disturbances.vary(start)
         if not self.simulator.swaps_objects:  # it keeps what it was built with
             start.mass_scale, start.friction = self.simulator.mass_scale, self.simulator.friction
         return start
@@ -231,12 +259,22 @@ class GraspTask(VecTask):
         self.previous_action.masked_fill_(mask[:, None], 0)
         now = self.situation.read(self.episodes.goal)
         self.episodes.begin_distances(mask, now)
-        return self._views(now)
+        truth = self._view(now)
+        obs = true_obs = actor_view(truth)
+        if self.disturbances is not None:
+            self.disturbances.begin(mask, self.targets.holding(start.joint_pos))
+            obs = actor_view(replace(truth, now=self.disturbances.seen(mask, now, self.episodes.goal)))
+        if self.cfg.hidden_inputs:
+            obs = obs.masked_fill(self._hidden, 0.0)
+        if self.history is None:
+            return obs, critic_view(true_obs, truth)
+        past = self.history.add(mask, obs)
+        return torch.cat([obs, past], dim=-1), critic_view(true_obs, truth, (past,))
 
-    def _views(self, now: Situation) -> Tuple[Tensor, Tensor]:
-        """What the actor and the critic see, (N, num_obs) and (N, num_critic_obs)."""
+    def _view(self, now: Situation) -> View:
+        """What the critic sees is cut from it; and what the actor sees, if nothing is disturbed."""
         mass, half_extents = self._mass_and_size[now.state.object_id].split([1, 3], dim=-1)
-        view = View(
+        return View(
             now=now,
             previous_action=self.previous_action,
             hold_progress=self.episodes.steps_at_goal / self.episodes.hold_steps,
@@ -245,8 +283,6 @@ class GraspTask(VecTask):
             friction=self.episodes.friction,
             half_extents=half_extents,
         )
-        obs, critic_obs = observe(view)
-        return (obs.masked_fill(self._hidden, 0.0) if self.cfg.hidden_inputs else obs), critic_obs
 
     # The rest of the contract.
 
@@ -270,20 +306,28 @@ class GraspTask(VecTask):
         """See `VecTask.diagnostics`."""
         return self.simulator.diagnostics()
 
+    def carried(self) -> Dict[str, Tensor]:
+        """What history and disturbances carry over from step to step, by name; see `Disturbances.running`."""
+        past = {} if self.history is None else {"history": self.history.values}
+        return {**past, **({} if self.disturbances is None else self.disturbances.running())}
+
     def state_dict(self) -> Dict[str, Any]:
-        """Curriculum, the steps it counts, and in evaluation whose turn it is."""
-        return {"env_steps": self.env_steps, "turn": self._turn, **self.curriculum.state_dict()}
+        """Curriculum, the steps it counts, how wide the disturbances are, and in evaluation whose turn it is."""
+        wide = {} if self.disturbances is None else self.disturbances.state_dict()
+        return {"env_steps": self.env_steps, "turn": self._turn, **self.curriculum.state_dict(), **wide}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Restores `state_dict`."""
         self.env_steps.copy_(state["env_steps"])
         self._turn.copy_(state.get("turn", self._turn))  # checkpoints of format 1 have none
         self.curriculum.load_state_dict(state)
+        if self.disturbances is not None:
+            self.disturbances.load_state_dict(state)
 
     def episodes_state(self) -> Optional[Dict[str, Any]]:
         """See `VecTask.episodes_state`."""
-        return running.episodes_state(self)
+        return episodes_state(self)
 
     def load_episodes_state(self, state: Dict[str, Any]) -> None:
         """See `VecTask.load_episodes_state`."""
-        running.load_episodes_state(self, state)
+        load_episodes_state(self, state)

@@ -1,9 +1,12 @@
-"""The running episodes: what they began with, how far they have come, how they ended, and what is logged of them."""
+"""The running episodes: what they began with, how far they have come, how they ended, and what is logged of them.
+
+`episodes_state` has them as plain tensors, so that a resumed training goes on in the middle of them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence
+from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +17,9 @@ from tasks.grasp.situation import Goal, Situation
 from tasks.grasp.steadiness import SERIES, LastSteps
 from tasks.hands.spec import HandSpec
 from tasks.simulators.contract import Start
+
+if TYPE_CHECKING:
+    from tasks.grasp.environment import GraspTask
 
 TOUCH_FORCE = 0.1
 """N, a fingertip that feels more than this, while it is at the object, touches it."""
@@ -227,15 +233,17 @@ OF_HELD = ("grip_force_n", "fingertip_force_n", "grip_to_weight")
 class TaskMetrics:
     """Sums and counts of each metric since the engine last zeroed them."""
 
-    def __init__(self, kinds: Sequence[str], kind: Tensor, terms: Sequence[str]) -> None:
-        """kinds: names of the kinds of objects; kind (V,) int64 on the device, the kind of each object; terms: of the reward."""
+    def __init__(self, kinds: Sequence[str], kind: Tensor, terms: Sequence[str], of_steps: Sequence[str] = ()) -> None:
+        """kinds: names of the kinds of objects; kind (V,) int64 on the device, the kind of each object; terms: of the reward;
+        of_steps: names of what has one value for all worlds in each step."""
         self.names = (
             *(*OF_HELD, *OF_EPISODES),
             *(f"success_rate/{name}" for name in kinds),
             *(f"reward/{name}" for name in terms),
+            *of_steps,
         )
         ended = len(OF_HELD) + len(OF_EPISODES)
-        self._kind, self._split = kind, [ended, len(kinds), len(terms)]
+        self._kind, self._split = kind, [ended, len(kinds), len(terms), len(of_steps)]
         counts = [ended - 1] * len(OF_HELD) + [ended] * len(OF_EPISODES)
         self._counts = torch.tensor(counts, device=kind.device)
         """Which row of `add_episodes` counts the episodes of each metric: those that were held, or all that ended."""
@@ -251,13 +259,94 @@ class TaskMetrics:
         rows = torch.cat([torch.where(held, forces, self._zero), episodes.progress[:5], flags])
         values = torch.where(counts, rows, self._zero)
         sums = values.sum(-1)
-        of_episodes, of_kinds, _ = self.sums.split(self._split)
+        of_episodes, of_kinds, _, _ = self.sums.split(self._split)
         of_episodes[:, 0] += sums[:-1]
         of_episodes[:, 1] += sums[self._counts]
         of_kinds.index_add_(0, self._kind[now.state.object_id], values[-2:].T)  # held, and 1
 
     def add_rewards(self, parts: Tensor) -> None:
         """Adds a step's weighted terms, (K, N)."""
-        of_terms = self.sums.split(self._split)[-1]
+        of_terms = self.sums.split(self._split)[2]
         of_terms[:, 0] += parts.sum(-1)
         of_terms[:, 1] += parts.shape[1]
+
+    def add_step(self, values: Tensor) -> None:
+        """Adds what has one value for all worlds, (len(of_steps),)."""
+        of_steps = self.sums.split(self._split)[3]
+        of_steps[:, 0] += values
+        of_steps[:, 1] += 1
+
+
+def episodes_state(task: GraspTask) -> Optional[Dict[str, Any]]:
+    """The physics, the episodes, and of which world they are; None if the simulator cannot give its physics."""
+    physics = task.simulator.state_dict()
+    if physics is None:
+        return None
+    tensors = {name: tensor.cpu().clone() for name, tensor in _tensors(task).items()}
+    return {"world": _world(task), "physics": physics, "tensors": tensors}
+
+
+def load_episodes_state(task: GraspTask, state: Dict[str, Any]) -> None:
+    """Restores `episodes_state`.  Raises ValueError if the state is of another world; the task must then be reset."""
+    there = state["world"]
+    for name, value in _world(task).items():
+        if there.get(name) != value:
+            if name == "object_names":
+                raise ValueError("the objects are others")
+            raise ValueError(f"{name.replace('_', ' ')} is {value}, it was {there.get(name)}")
+    own, tensors = _tensors(task), state["tensors"]
+    more = sorted(tensors.keys() - own.keys())
+    if more:
+        raise ValueError(f"the checkpoint has {more[0]}, which is off now")
+    for name, tensor in own.items():
+        if name not in tensors or tensors[name].shape != tensor.shape:
+            raise ValueError(f"the checkpoint has no {name} of this shape")
+        if not bool(torch.isfinite(tensors[name]).all()):
+            raise ValueError(f"{name} is not finite")
+    object_id = tensors["object_id"].long()
+    if not bool(((object_id >= 0) & (object_id < len(task.objects))).all()):
+        raise ValueError("the checkpoint names objects that are not there")
+    task.simulator.reset(torch.ones(task.num_envs, dtype=torch.bool, device=task.device), _same_objects(task, tensors))
+    task.simulator.load_state_dict(state["physics"])
+    for name, tensor in own.items():
+        tensor.copy_(tensors[name])
+    if task.disturbances is not None:
+        task.disturbances.drives_were_replaced()
+
+
+def _world(task: GraspTask) -> Dict[str, Any]:
+    """What must be the same for a state to fit."""
+    return {
+        "simulator": task.simulator.name,
+        "number_of_environments": task.num_envs,
+        "hand": task.hand.name,
+        "control_dt": task.simulator.control_dt,
+        "object_names": [o.name for o in task.objects.objects],
+    }
+
+
+def _tensors(task: GraspTask) -> Dict[str, Tensor]:
+    """Everything that a step of training carries over to the next one, besides the physics."""
+    episodes = task.episodes
+    return {
+        "targets": task.targets.position,
+        "previous_action": task.previous_action,
+        "goal_pos": episodes.goal.pos,
+        "goal_quat": episodes.goal.quat,
+        "rest_height": episodes.goal.rest_height,
+        "mass_scale": episodes.mass_scale,
+        "friction": episodes.friction,
+        "best_distance": episodes.best_distance,
+        "progress": episodes.progress,
+        "counts_from": task.counts_from,
+        "object_id": task.simulator.state.object_id,
+        **task.carried(),
+    }
+
+
+def _same_objects(task: GraspTask, tensors: Dict[str, Tensor]) -> Start:
+    """A start with the objects, masses and friction of the saved worlds.  Its poses are replaced afterwards."""
+    start = task.starts.draw(tensors["object_id"].to(task.device))
+    start.mass_scale = tensors["mass_scale"].to(task.device)
+    start.friction = tensors["friction"].to(task.device)
+    return start

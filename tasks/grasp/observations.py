@@ -7,7 +7,7 @@ that.  To show the critic something more, add one line to `CRITIC`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple, Union
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -92,6 +92,16 @@ CRITIC: Tuple[Slice, ...] = (
 """What the critic sees beyond the actor's slices: mean over fingertips where the actor has each."""
 
 
+INPUT_SETS: Dict[str, Tuple[str, ...]] = {
+    "proprioception+pose": ("object_vel", "drive_force", "fingertip_wrench"),
+    "proprioception": ("object_vel", "drive_force", "fingertip_wrench", "object_pose", "fingertips_to_object"),
+}
+"""Named by what is left -> what they hide.  Goal and previous action are left in each.
+
+proprioception+pose is what a robot has with encoders and a camera: joints, fingertips by kinematics, and the object's pose.
+"""
+
+
 class Layout:
     """Slices one after the other, for a hand."""
 
@@ -105,20 +115,73 @@ class Layout:
             self.size += part.size(hand)
 
     def columns(self, names: Sequence[str]) -> Tensor:
-        """(size,) bool, the columns of these slices.  Raises ValueError for an unknown name."""
-        unknown = [name for name in names if name not in self.slices]
+        """(size,) bool, the columns of these slices, or of those that a set in INPUT_SETS hides.
+
+        Raises ValueError for an unknown name.
+        """
+        unknown = [name for name in names if name not in self.slices and name not in INPUT_SETS]
         if unknown:
-            raise ValueError(f"--hidden-inputs {' '.join(unknown)}: choose from {', '.join(self.slices)}")
+            raise ValueError(
+                f"--hidden-inputs {' '.join(unknown)}: choose from {', '.join(self.slices)}, or name what is left: "
+                f"{', '.join(INPUT_SETS)}"
+            )
         chosen = torch.zeros(self.size, dtype=torch.bool)
         for name in names:
-            chosen[self.slices[name]] = True
+            for part in INPUT_SETS.get(name, (name,)):
+                chosen[self.slices[part]] = True
         return chosen
 
 
+class History:
+    """What the actor saw of some slices in its last steps.  Where an episode began later, it is what was seen first."""
+
+    def __init__(
+        self, hand: HandSpec, names: Sequence[str], steps: int, num_envs: int, device: Optional[torch.device] = None
+    ) -> None:
+        """names: of slices of ACTOR; steps: how many are kept.  Raises ValueError for an unknown name."""
+        layout = Layout(ACTOR, hand)
+        unknown = [name for name in names if name not in layout.slices]
+        if unknown:
+            raise ValueError(f"--history-inputs {' '.join(unknown)}: choose from {', '.join(layout.slices)}")
+        columns = [i for name in names for i in range(*layout.slices[name].indices(layout.size))]
+        self._columns = torch.tensor(columns, dtype=torch.int64, device=device)
+        self.values = torch.zeros(num_envs, steps, len(columns), device=device)
+        """(N, steps, C), the newest first."""
+
+    @property
+    def size(self) -> int:
+        """How many numbers it adds to an observation."""
+        return self.values.shape[1] * self.values.shape[2]
+
+    def read(self) -> Tensor:
+        """(N, size) of the steps before the one that is about to be added."""
+        return self.values.flatten(1)
+
+    def add(self, begun: Tensor, obs: Tensor) -> Tensor:
+        """Adds what the actor sees now, obs (N, O), and returns what it saw before, (N, size).
+
+        begun (N,) bool: worlds whose episode begins.
+        """
+        now = obs.index_select(1, self._columns)[:, None]
+        before = torch.where(begun[:, None, None], now, self.values)
+        self.values.copy_(torch.cat([now, before[:, :-1]], dim=1))
+        return before.flatten(1)
+
+
 def observe(view: View) -> Tuple[Tensor, Tensor]:
-    """What the actor sees, and what the critic sees, as `observation_sizes` has their sizes."""
-    obs = torch.cat(_columns(ACTOR, view), dim=-1)
-    return obs, torch.cat([obs, *_columns(CRITIC, view)], dim=-1)
+    """What the actor sees, and what the critic sees, as `observation_sizes` has their sizes without a history."""
+    obs = actor_view(view)
+    return obs, critic_view(obs, view)
+
+
+def actor_view(view: View) -> Tensor:
+    """(N, O) what the actor sees."""
+    return torch.cat(_columns(ACTOR, view), dim=-1)
+
+
+def critic_view(obs: Tensor, view: View, past: Sequence[Tensor] = ()) -> Tensor:
+    """What the critic sees.  obs: of `actor_view`, undisturbed; past: what the actor saw before, if it has a history."""
+    return torch.cat([obs, *past, *_columns(CRITIC, view)], dim=-1)
 
 
 def _columns(parts: Sequence[Slice], view: View) -> List[Tensor]:
@@ -128,7 +191,7 @@ def _columns(parts: Sequence[Slice], view: View) -> List[Tensor]:
     return [x.reshape(count, -1) for x in flat]
 
 
-def observation_sizes(hand: HandSpec) -> Tuple[int, int]:
-    """How many numbers the actor and the critic see for a hand."""
-    actor = Layout(ACTOR, hand).size
+def observation_sizes(hand: HandSpec, history_inputs: Sequence[str] = (), history: int = 0) -> Tuple[int, int]:
+    """How many numbers the actor and the critic see for a hand, with so many steps of history of these slices."""
+    actor = Layout(ACTOR, hand).size + History(hand, history_inputs, history, 1).size
     return actor, actor + Layout(CRITIC, hand).size

@@ -174,6 +174,11 @@ def action_rate_squared(o: Outcome) -> Tensor:
     return (o.action - o.previous_action).square().sum(-1)
 
 
+def finger_torque(o: Outcome) -> Tensor:
+    """Mean square of the torque of the fingers' drives, (N m)^2.  Unlike `little_effort`, it is paid for on the way, too."""
+    return o.now.state.drive_force[:, BASE:].square().mean(-1)
+
+
 def dropped(o: Outcome) -> Tensor:
     """1 where the object left the table."""
     return o.now.off_table.float()
@@ -250,8 +255,15 @@ TWO_STAGE: Preset = tuple(
 ResDex (Huang et al. 2024) trains a second stage without them.
 """
 
+SIM2REAL: Preset = (
+    *(t._replace(weight=4 * t.weight) if t.name == "action_rate" else t for t in DEFAULT),
+    Weighted("torque", finger_torque, -0.05),
+)
+"""As the default, but changes of the action cost four times as much, and torque costs everywhere."""
+
 PRESETS: Dict[str, Preset] = {
     "default": DEFAULT,
+    "sim2real": SIM2REAL,
     "recipe": RECIPE,
     "level": LEVEL,
     "loose": LOOSE,

@@ -104,6 +104,18 @@ class Start:
     """(N,) sliding friction of the object's contacts."""
 
 
+@dataclass
+class DriveFactors:
+    """What the drives of each world are multiplied by, (N, D) each, in the order of `HandSpec.drives`."""
+
+    stiffness: Tensor
+    """Of the position gain."""
+    damping: Tensor
+    """Of the velocity gain."""
+    force: Tensor
+    """Of the largest force or torque."""
+
+
 class Simulator:
     """Base of all simulators.  The module's text has units and frames."""
 
@@ -116,6 +128,12 @@ class Simulator:
     """Whether `step` and `reset` may be recorded in a CUDA graph."""
     swaps_objects: bool = True
     """Whether `reset` can put another object, mass or friction into a world.  If not, each world keeps those it was built with."""
+    pushes_objects: bool = False
+    """Whether it has `push`."""
+    varies_drives: bool = False
+    """Whether it has `vary_drives`."""
+    disturbed: bool = False
+    """Whether one of the two was called."""
     mass_scale: Tensor
     """(N,) of the worlds as built, if they keep it; and so is `friction` (N,)."""
     friction: Tensor
@@ -140,6 +158,21 @@ class Simulator:
         is that of `tasks.objects.distance`.
         """
         return distance(faces[self.state.object_id], points)
+
+    def push(self, force: Tensor) -> None:
+        """Lets a force (N, 3) N, in the world's frame, act on each object's centre of mass in all steps until the next call.
+
+        It may be called before every step.  A reset does not have to end it.
+        """
+        raise NotImplementedError
+
+    def vary_drives(self, mask: Tensor, factors: DriveFactors) -> None:
+        """Gives the drives of the worlds in `mask` (N,) bool other gains and limits than the hand's own, times `factors`.
+
+        Rows outside the mask are ignored.  They stay until the next call for that world.  A reset does not change them.
+        The first call must come before a step is recorded in a CUDA graph.
+        """
+        raise NotImplementedError
 
     def capture(self) -> AbstractContextManager:
         """A context to enter inside `torch.cuda.graph`, around what is recorded."""

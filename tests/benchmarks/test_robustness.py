@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+from typing import Callable
 
-import numpy as np
 import pytest
 import torch
 from views import NUM_OBS, SLICES
 
 from ppo_grasp import ActorCritic, ActorCriticCfg
-from tasks.objects import load_objects
+from tasks.grasp.randomisation.config import RandomCfg
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
@@ -30,14 +31,6 @@ def test_a_masked_slice_is_at_its_mean_and_nothing_else_changes() -> None:
     assert not torch.equal(blind(obs), policy.act_deterministic(obs))
 
 
-def test_a_late_policy_acts_on_what_it_saw_before() -> None:
-    late = robustness.Delayed(lambda obs: 10 * obs, 2)
-    seen = [float(late(torch.tensor([float(t)]))) for t in range(6)]
-    assert seen == [0, 0, 0, 10, 20, 30]
-    late.waiting.clear()
-    assert float(late(torch.tensor([7.0]))) == 70
-
-
 def test_a_late_policy_fit_for_a_graph_does_the_same() -> None:
     late = steadiness.Late(lambda obs: 10 * obs, 2)
     for _ in range(2):
@@ -45,9 +38,33 @@ def test_a_late_policy_fit_for_a_graph_does_the_same() -> None:
         assert [float(late(torch.tensor([float(t)]))) for t in range(7, 13)] == [70, 70, 70, 80, 90, 100]
 
 
-def test_heavier_objects_are_heavier_in_proportion() -> None:
-    objects = load_objects("mixed", count=3)
-    for old, new in zip(objects.objects, robustness.heavier(objects, 4.0).objects):
-        assert new.mass == pytest.approx(4 * old.mass)
-        np.testing.assert_allclose(new.inertia, 4 * old.inertia)
-        assert new.name == old.name
+def test_rows_are_what_they_are_called() -> None:
+    rows = robustness.ROWS
+    assert not rows["undisturbed"].active
+    assert rows["actions two steps late"] == RandomCfg(action_delay=2)
+    assert all(cfg.active for name, cfg in rows.items() if name != "undisturbed")
+    assert list(robustness.chosen_rows(("late", "friction"))) == [
+        *(f"actions {by} late" for by in ("one step", "two steps", "none to three steps")),
+        "friction 0.3",
+    ]
+    with pytest.raises(ValueError, match="--rows fog: is in none"):
+        robustness.chosen_rows(("fog",))
+
+
+def test_a_table_of_two_policies(
+    policy_maker: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Every row ends with the hand's own drives and no push, so that the rows after it are not disturbed by it."""
+    grasp = {"episode_steps": 20, "base_slope": 1.0}
+    policies = tuple(policy_maker(tmp_path / f"{name}.pt", grasp=grasp, objects="primitives") for name in "ab")
+    args = robustness.Args(
+        checkpoints=policies, objects=("primitives",), rows=("undisturbed", "drives", "pushes of 3"), sim="mujoco",
+        episodes=4, json=tmp_path / "rows.json",
+    )  # fmt: skip
+    robustness.main(args)
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert [(row["row"], Path(row["checkpoint"]).stem) for row in rows] == [
+        (name, policy) for name in ("undisturbed", "pushes of 3 m/s2", "drives x 0.5 to 2") for policy in "ab"
+    ]
+    assert all(row["num_episodes"] == 4 and row["sim"] == "mujoco" for row in rows)
+    assert "primitives, 4 episodes each, MuJoCo C" in capsys.readouterr().out

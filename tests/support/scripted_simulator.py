@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 from tasks.hands import HandSpec, get_hand
-from tasks.simulators.contract import SimState, Simulator, Start
+from tasks.simulators.contract import DriveFactors, SimState, Simulator, Start
 
 
 class ScriptedSimulator(Simulator):
     """`after_step` is called with the simulator after each step, to write into `state`; `time` counts the steps."""
 
     name = "scripted"
+    pushes_objects = True
+    varies_drives = True
 
     def __init__(
         self,
@@ -32,6 +34,8 @@ class ScriptedSimulator(Simulator):
         self.time = 0
         self.targets = torch.zeros(num_envs, self.hand.num_drives)
         self.masks: List[Tensor] = []
+        self.force = torch.zeros(num_envs, 3)
+        self.factors = torch.ones(3, num_envs, self.hand.num_drives)
         self.mass_scale, self.friction = torch.zeros(num_envs), torch.zeros(num_envs)
 
     def step(self, targets: Tensor) -> None:
@@ -55,6 +59,15 @@ class ScriptedSimulator(Simulator):
         self.mass_scale.copy_(torch.where(mask, start.mass_scale, self.mass_scale))
         self.friction.copy_(torch.where(mask, start.friction, self.friction))
         self._place_hand()
+
+    def push(self, force: Tensor) -> None:
+        self.disturbed = True
+        self.force.copy_(force)
+
+    def vary_drives(self, mask: Tensor, factors: DriveFactors) -> None:
+        self.disturbed = True
+        new = torch.stack([factors.stiffness, factors.damping, factors.force])
+        self.factors.copy_(torch.where(mask[:, None], new, self.factors))
 
     def _place_hand(self) -> None:
         """Puts the palm where the slides are, and the fingertips in a row 10 cm before it."""

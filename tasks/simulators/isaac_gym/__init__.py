@@ -27,4 +27,6 @@ def make(
     from tasks.simulators.isaac_gym.simulator import IsaacGymSimulator
 
     cfg = replace(settings, mass_scale=1.0) if evaluation else settings
-    return IsaacGymSimulator(hand, objects, num_envs, seed=seed, cfg=cfg, evaluation=evaluation)
+    return IsaacGymSimulator(
+        hand, objects, num_envs, seed=seed, control_dt=cfg.control_dt, cfg=cfg, evaluation=evaluation
+    )

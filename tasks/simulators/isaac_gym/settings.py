@@ -16,6 +16,8 @@ class IsaacGymCfg:
 
     sim_dt: float = 1 / 60
     """Seconds that one call of `simulate` advances, in `substeps` equal parts."""
+    control_dt: float = 1 / 30
+    """Seconds of one control step, a multiple of `sim_dt`."""
     substeps: int = 2
     """Parts of one call of `simulate`."""
     position_iterations: int = 32

@@ -18,7 +18,8 @@ C_ITERATIONS = 50
 FINE_STEPS_PER_S = 240
 OBJECT_BODY = "object"
 HAND_BITS = (1, 2)
-"""contype and conaffinity of the hand's colliding geoms, as in its MJCF.  The hand meets objects and table, not itself."""
+"""contype and conaffinity of the hand's colliding geoms, as in its MJCF.  The hand meets objects and table, not itself, unless
+`PhysicsCfg.self_collision` is on."""
 OBJECT_BITS = (2, 3)
 
 GEOM_FIELDS = ("geom_dataid", "geom_size", "geom_aabb", "geom_rbound", "geom_pos", "geom_quat")
@@ -62,6 +63,8 @@ class PhysicsCfg:
     buffers: float = 1.0
     """Times the usual room for contacts and constraints in MuJoCo Warp.  Raise it if contact_overflow_worlds is not 0.  It takes
     memory.  MuJoCo C makes its own room."""
+    self_collision: bool = False
+    """Whether the fingers meet each other and the palm.  It costs time, and room for contacts."""
     tolerance: float = 1e-6
     """Improvement at which the solver stops.  MuJoCo Warp takes nothing smaller.  MuJoCo C keeps its own, 1e-8."""
 
@@ -71,15 +74,22 @@ class PhysicsCfg:
         return self.timestep * self.substeps
 
     @classmethod
-    def fine(cls, control_dt: float = 1 / 30) -> PhysicsCfg:
+    def fine(cls, control_dt: float = 1 / 30, self_collision: bool = False) -> PhysicsCfg:
         """Steps of 1/240 s, in which policies are measured and shown: a fourth of training's.
 
-        control_dt: seconds of a control step of the policy's training.  Raises ValueError if it is no multiple of 1/240 s.
+        control_dt: seconds of a control step of the policy's training.  self_collision: as in the policy's training.  Raises ValueError if it is no multiple of 1/240 s.
         """
         substeps = round(control_dt * FINE_STEPS_PER_S)
         if substeps < 1 or abs(control_dt * FINE_STEPS_PER_S - substeps) > 1e-6:
             raise ValueError(f"control steps of {control_dt:g} s are no whole number of 1/{FINE_STEPS_PER_S} s")
-        return cls(1 / FINE_STEPS_PER_S, substeps, "implicitfast", iterations=20, ls_iterations=50)
+        return cls(
+            1 / FINE_STEPS_PER_S,
+            substeps,
+            "implicitfast",
+            iterations=20,
+            ls_iterations=50,
+            self_collision=self_collision,
+        )
 
 
 @dataclass(frozen=True)
@@ -127,6 +137,8 @@ def build_scene(
         physics = replace(physics, iterations=limits[0], ls_iterations=limits[1], tolerance=1e-8)
     spec = mujoco.MjSpec.from_file(str(hand.mjcf))
     _set_options(spec, physics)
+    if physics.self_collision:
+        _let_hand_meet_itself(spec, hand)
     contact = {
         "condim": physics.condim,
         "contype": OBJECT_BITS[0],
@@ -194,6 +206,28 @@ def _set_options(spec: mujoco.MjSpec, physics: PhysicsCfg) -> None:
     option.ccd_iterations, option.tolerance = physics.ccd_iterations, physics.tolerance
     if not physics.multiccd:
         option.disableflags |= mujoco.mjtDisableBit.mjDSBL_MULTICCD
+
+
+def _let_hand_meet_itself(spec: mujoco.MjSpec, hand: HandSpec) -> None:
+    """Lets links of the hand collide, but for those that touch when it is open, or bent before a grasp.
+
+    Parent and child never collide in MuJoCo.  spec: has nothing but the hand yet.
+    """
+    for geom in spec.geoms:
+        if geom.contype & HAND_BITS[0]:
+            geom.conaffinity |= HAND_BITS[0]
+    model = spec.compile()
+    data = mujoco.MjData(model)
+    for pose in (hand.open_pose, hand.pregrasp_pose):
+        data.qpos[:] = model.qpos0
+        for name, value in pose.items():
+            data.qpos[model.joint(name).qposadr] = value
+        for name, source in hand.coupled_joints.items():
+            data.qpos[model.joint(name).qposadr] = hand.coupling(name) * data.qpos[model.joint(source).qposadr]
+        mujoco.mj_forward(model, data)
+        touching = np.unique(np.sort(model.geom_bodyid[data.contact.geom], axis=-1), axis=0)
+        for first, second in touching:
+            spec.add_exclude(bodyname1=model.body(first).name, bodyname2=model.body(second).name)
 
 
 def _mesh_name(index: int, part: int) -> str:

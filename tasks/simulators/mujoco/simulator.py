@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import SimState, Simulator, Start
+from tasks.simulators.contract import DriveFactors, SimState, Simulator, Start
 from tasks.simulators.mujoco.scene import BODY_FIELDS, GEOM_FIELDS, OBJECT_BITS, PhysicsCfg, build_scene
 from tasks.simulators.mujoco.state import PHYSICS_STATE, MujocoArrays, StateReader, check_shapes
 
@@ -32,6 +32,8 @@ class MujocoSimulator(Simulator):
     """See `Simulator`.  `state` is float32 on the processor, the physics is float64."""
 
     name = "mujoco"
+    pushes_objects = True
+    varies_drives = True
 
     def __init__(
         self,
@@ -104,6 +106,25 @@ class MujocoSimulator(Simulator):
         self.state.fingertip_wrench[mask] = 0.0
         self.state.hand_force[mask] = 0.0
         self._reader.read_motion()
+
+    def push(self, force: Tensor) -> None:
+        """See `Simulator.push`."""
+        self.disturbed = True
+        self.batch.bind("xfrc_applied")[:, self.scene.object_body, :3] = force.numpy()
+
+    def vary_drives(self, mask: Tensor, factors: DriveFactors) -> None:
+        """See `Simulator.vary_drives`."""
+        self.disturbed = True
+        ids, model = mask.nonzero()[:, 0].numpy(), self.scene.model
+        at = ids[:, None], self._reader.actuators.numpy()[None, :]
+        stiffness, damping, force = (
+            of[mask].double().numpy() for of in (factors.stiffness, factors.damping, factors.force)
+        )
+        gain, bias = self.batch.expand("actuator_gainprm"), self.batch.expand("actuator_biasprm")
+        gain[(*at, 0)] = model.actuator_gainprm[at[1], 0] * stiffness
+        bias[(*at, 1)] = model.actuator_biasprm[at[1], 1] * stiffness
+        bias[(*at, 2)] = model.actuator_biasprm[at[1], 2] * damping
+        self.batch.expand("actuator_forcerange")[at] = model.actuator_forcerange[at[1]] * force[..., None]
 
     def _set_objects(
         self, ids: np.ndarray, object_id: np.ndarray, mass_scale: np.ndarray, friction: np.ndarray

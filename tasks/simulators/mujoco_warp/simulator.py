@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 from contextlib import contextmanager
-from typing import Dict, Iterator
+from typing import Dict, Iterator, Optional
 
 import mujoco_warp as mjw
 import torch
@@ -14,10 +14,11 @@ from torch import Tensor
 
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import SimState, Simulator, Start
+from tasks.simulators.contract import DriveFactors, SimState, Simulator, Start
 from tasks.simulators.mujoco.scene import BODY_FIELDS, GEOM_FIELDS, PhysicsCfg, build_scene
 from tasks.simulators.mujoco.state import PHYSICS_STATE, Places, check_shapes
 from tasks.simulators.mujoco_warp.distance import signed_distance
+from tasks.simulators.mujoco_warp.drives import WarpDrives
 from tasks.simulators.mujoco_warp.reader import WarpStateReader
 from tasks.simulators.mujoco_warp.writer import WarpStartWriter
 
@@ -29,6 +30,9 @@ they ran over."""
 CONVEX_PAIRS_PER_WORLD = 16
 """Mean of the worlds.  Each pair has 5 to 10 kB of scratch memory."""
 
+SELF_COLLISION = (24, 48, 8)
+"""How much more there is room for if the hand meets itself: contacts, constraints, convex pairs of a world."""
+
 _BATCHED = (*GEOM_FIELDS, *BODY_FIELDS, "geom_friction", "body_subtreemass", "dof_invweight0")
 """Fields of the model that differ between worlds.  `WarpStartWriter` writes all of them."""
 
@@ -37,6 +41,8 @@ class MujocoWarpSimulator(Simulator):
     """See `Simulator`.  No array ever changes its address, so that recorded graphs stay valid."""
 
     name = "mujoco_warp"
+    pushes_objects = True
+    varies_drives = True
 
     def __init__(
         self,
@@ -58,12 +64,13 @@ class MujocoWarpSimulator(Simulator):
         with self._on_stream():
             self.model = mjw.put_model(self.scene.model, batch_sizes=dict.fromkeys(_BATCHED, num_envs))
             self.model.opt.warn_overflow = 0  # `diagnostics` tells it; kernels that print would drown the display
+            more = SELF_COLLISION if physics.self_collision else (0, 0, 0)
             self.data = mjw.make_data(
                 self.scene.model,
                 nworld=num_envs,
-                naconmax=max(round(physics.buffers * CONTACTS_PER_WORLD * num_envs), 512),
-                naccdmax=max(round(physics.buffers * CONVEX_PAIRS_PER_WORLD * num_envs), 256),
-                njmax=16 * math.ceil(physics.buffers * CONSTRAINTS_PER_WORLD / 16),
+                naconmax=max(round(physics.buffers * (CONTACTS_PER_WORLD + more[0]) * num_envs), 512),
+                naccdmax=max(round(physics.buffers * (CONVEX_PAIRS_PER_WORLD + more[2]) * num_envs), 256),
+                njmax=16 * math.ceil(physics.buffers * (CONSTRAINTS_PER_WORLD + more[1]) / 16),
             )
         self.state = SimState.zeros(hand, num_envs, self.device)
         self._nan_resets = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -71,6 +78,8 @@ class MujocoWarpSimulator(Simulator):
         self._writer = WarpStartWriter(self.scene, hand, self.model, self.data, self.state, self._nan_resets)
         self._ctrl, self._overflow = wp.to_torch(self.data.ctrl), wp.to_torch(self.data.overflow)
         self._drive_of_actuator = torch.tensor(Places.of(self.scene, hand).actuators).argsort().to(self.device)
+        self._object_force = wp.to_torch(self.data.xfrc_applied)[:, self.scene.object_body, :3]
+        self._drives: Optional[WarpDrives] = None
 
     def _torch_stream(self) -> wp.Stream:
         """Torch's current stream as a Warp stream.  It is the same object each time, because Warp finds a recording by the object."""
@@ -115,6 +124,19 @@ class MujocoWarpSimulator(Simulator):
             self._writer.write(mask, start)
             self._refresh_motion()
 
+    def push(self, force: Tensor) -> None:
+        """See `Simulator.push`."""
+        self.disturbed = True
+        self._object_force.copy_(force)
+
+    def vary_drives(self, mask: Tensor, factors: DriveFactors) -> None:
+        """See `Simulator.vary_drives`."""
+        self.disturbed = True
+        if self._drives is None:  # worlds share their drives until some are to differ
+            with self._on_stream():
+                self._drives = WarpDrives(self.model, self.num_envs)
+        self._drives.vary(mask, factors, self._drive_of_actuator)
+
     def distances(self, faces: Tensor, points: Tensor) -> Tensor:
         """See `Simulator.distances`."""
         if torch.compiler.is_compiling():  # it cannot see into a launch of Warp, but fuses torch's code
@@ -155,6 +177,6 @@ class MujocoWarpSimulator(Simulator):
 
     def close(self) -> None:
         """Frees Warp's arrays now.  If they were freed while a later graph is recorded, that recording would break."""
-        for name in ("data", "model", "_reader", "_writer", "_ctrl", "_overflow"):
+        for name in ("data", "model", "_reader", "_writer", "_ctrl", "_overflow", "_object_force", "_drives"):
             setattr(self, name, None)
         gc.collect()

@@ -10,6 +10,7 @@ A test file of a simulator makes a `Bench` and runs `CONFORMANCE` against it:
 from __future__ import annotations
 
 from conformance.bench import CUBE, LOADED, SHADOW, Bench, HandUnderTest, Start, bent, close, start
+from conformance.of_disturbances import drives_differ, pushed_objects_accelerate
 from conformance.of_hands import (
     current_after_reset,
     drive_force_is_bounded,
@@ -59,10 +60,18 @@ CONFORMANCE = [
     drive_force_is_bounded,
     same_path_as_plain_mujoco,
     jumps_as_plain_mujoco,
+    pushed_objects_accelerate,
+    drives_differ,
 ]
 
 OF_OBJECTS = [free_fall, rests_on_the_table, object_velocity_is_of_its_origin]
 """Those of them that are about the object alone."""
-ACCURACY = [free_fall, object_velocity_is_of_its_origin, same_path_as_plain_mujoco, jumps_as_plain_mujoco]
+ACCURACY = [
+    free_fall,
+    object_velocity_is_of_its_origin,
+    same_path_as_plain_mujoco,
+    jumps_as_plain_mujoco,
+    drives_differ,
+]
 """Those of them that ask for the right solution in time.  Their tolerances are for small steps: a semi-implicit step of
 1/60 s is ahead by half of a step's gravity, and fingers that are thrown at their targets are ahead by 0.13 rad."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import List
+from dataclasses import replace
+from typing import List, Tuple
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from tasks.grasp.config import GraspCfg
 from tasks.grasp.environment import GraspTask
+from tasks.grasp.randomisation.config import RandomCfg
+from tasks.grasp.randomisation.disturbances import Disturbances
 from tasks.simulators.contract import COMPILE_OPTIONS, Simulator
 
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="as old a torch traces differently")
@@ -71,3 +74,30 @@ def test_a_compiled_task_on_mujoco_warp(monkeypatch: pytest.MonkeyPatch) -> None
         for compiled in (False, True)
     ]
     check(*results)
+
+
+def test_disturbances_compile() -> None:
+    """Traced in one piece, with their random numbers and what they write in place."""
+    seen = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        random = replace(RandomCfg.sim2real(), widen=False)
+        task = GraspTask(ScriptedSimulator(WORLDS, wander), HAND, some_objects(), GraspCfg(random=random))
+        task.reset()
+        found = task.disturbances
+        assert found is not None
+
+        def step(action: Tensor, task: GraspTask = task, found: Disturbances = found) -> Tuple[Tensor, ...]:
+            acts = found.arriving(action)
+            found.begin(action[:, 0] > 0.5, task.targets.holding(action))
+            now = found.seen(action[:, 0] > 0.5, task.situation.read(task.episodes.goal), task.episodes.goal)
+            return (acts, *vars(now.palm).values(), *vars(now.state).values())
+
+        if compiled:
+            step = torch.compile(step, fullgraph=True, dynamic=False, backend="aot_eager")
+        torch.manual_seed(2)
+        actions = torch.rand(3, WORLDS, 24)
+        seen.append([value.clone() for action in actions for value in step(action)])
+        seen[-1] += [value.clone() for value in found.running().values()]
+    for one, other in zip(*seen):
+        torch.testing.assert_close(one, other)

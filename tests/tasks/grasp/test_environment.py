@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
 import pytest
@@ -233,12 +233,27 @@ def test_final_observation_is_from_before_the_reset() -> None:
     assert (task.previous_action[[1, 3]] == 0).all() and torch.equal(task.previous_action[[0, 2]], action[[0, 2]])
 
 
-def test_hidden_inputs_are_zero_to_the_policy_alone() -> None:
-    hidden = ("object_pose", "goal_pose", "joint_pos")
+PROPRIOCEPTION_POSE = ("object_vel", "drive_force", "fingertip_wrench")
+
+
+def shake(sim: ScriptedSimulator) -> None:
+    for value in (sim.state.object_vel, sim.state.drive_force, sim.state.fingertip_wrench):
+        value.fill_(0.5)
+
+
+@pytest.mark.parametrize(
+    "given, hidden",
+    [
+        (("object_pose", "goal_pose", "joint_pos"),) * 2,
+        (("proprioception+pose",), PROPRIOCEPTION_POSE),
+        (("proprioception", "goal_pose"), (*PROPRIOCEPTION_POSE, "object_pose", "fingertips_to_object", "goal_pose")),
+    ],
+)
+def test_hidden_inputs_are_zero_to_the_policy_alone(given: Tuple[str, ...], hidden: Tuple[str, ...]) -> None:
     seen = []
-    for names in ((), hidden):
+    for names in ((), given):
         torch.manual_seed(0)
-        task = scripted(4, evaluation=False, hidden_inputs=names)
+        task = scripted(4, shake, evaluation=False, hidden_inputs=names)
         begin = task.reset()
         step = play(task, 2)[-1]
         seen.append((*begin, step.obs, step.critic_obs, step.final_critic_obs))
@@ -248,8 +263,11 @@ def test_hidden_inputs_are_zero_to_the_policy_alone() -> None:
     for index, (full, mine) in enumerate(zip(*seen)):
         policys = index in (0, 2)
         torch.testing.assert_close(mine, torch.where(columns, 0.0, full) if policys else full, atol=0, rtol=0)
-        assert not policys or full[:, columns].any()
-    with pytest.raises(ValueError, match=r"nose: choose from joint_pos, .*fingertip_wrench"):
+        at_rest = index == 0 and given == ("proprioception+pose",)
+        assert not policys or full[:, columns].any() or at_rest
+    with pytest.raises(
+        ValueError, match=r"nose: choose from joint_pos, .*fingertip_wrench, or name .* proprioception\+pose"
+    ):
         scripted(1, hidden_inputs=("joint_pos", "nose"))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tasks.grasp.environment import GraspTask
+from tasks.grasp.randomisation.config import RandomCfg
 
 
 class NoHost(TorchDispatchMode):
@@ -37,9 +38,10 @@ def test_no_host_finds_what_it_must_find() -> None:
 @pytest.mark.parametrize("reward", ["default", "recipe"])
 @pytest.mark.parametrize("curriculum", ["uniform", "recipe", "adaptive"])
 @pytest.mark.parametrize("evaluation", [True, False])
-def test_step_and_reset_stay_on_the_device(reward: str, curriculum: str, evaluation: bool) -> None:
+@pytest.mark.parametrize("random", [RandomCfg(), RandomCfg.sim2real()], ids=["ideal", "disturbed"])
+def test_step_and_reset_stay_on_the_device(reward: str, curriculum: str, evaluation: bool, random: RandomCfg) -> None:
     """Resets, curriculum and metrics are masks: no value decides anything on the host."""
-    task = scripted(4, evaluation=evaluation, reward=reward, curriculum=curriculum)
+    task = scripted(4, evaluation=evaluation, reward=reward, curriculum=curriculum, random=random)
     task.simulator.masks = []
     task.reset()
     action = idle(task)

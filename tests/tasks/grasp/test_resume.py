@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
@@ -16,6 +17,7 @@ from ppo_grasp.metrics import TIMES
 from tasks.evaluation.measure import evaluate
 from tasks.grasp.config import GraspCfg
 from tasks.grasp.environment import GraspTask
+from tasks.grasp.randomisation.config import RandomCfg
 from tasks.objects import ObjectSet
 from tasks.simulators.mujoco.simulator import MujocoSimulator
 
@@ -33,12 +35,18 @@ def one_thread() -> Iterator[None]:
 
 
 def trainer(
-    run_dir: Path, iterations: int, seed: int = 0, envs: int = ENVS, objects: Optional[ObjectSet] = None, **cfg: Any
+    run_dir: Path,
+    iterations: int,
+    seed: int = 0,
+    envs: int = ENVS,
+    objects: Optional[ObjectSet] = None,
+    task: Optional[Dict[str, Any]] = None,
+    **cfg: Any,
 ) -> Trainer:
     torch.manual_seed(seed)
     objects = objects or some_objects()
-    grasp = GraspCfg(episode_steps=25)
-    task = GraspTask(MujocoSimulator(HAND, objects, envs), HAND, objects, grasp)
+    grasp = GraspCfg(episode_steps=25, **(task or {}))
+    training = GraspTask(MujocoSimulator(HAND, objects, envs), HAND, objects, grasp)
     eval_task = GraspTask(MujocoSimulator(HAND, objects, 2), HAND, objects, grasp, evaluation=True)
 
     def measure(policy: ActorCritic) -> Dict[str, float]:
@@ -53,7 +61,7 @@ def trainer(
         ppo=PPOCfg(num_steps=STEPS, num_epochs=2, minibatch_size=24, normalize_reward=True),
         network=ActorCriticCfg(actor_hidden=(32,), critic_hidden=(32,)),
     )
-    return Trainer(task, settings, run_dir, measure, eval_task=eval_task)
+    return Trainer(training, settings, run_dir, measure, eval_task=eval_task)
 
 
 def everything(value: Any, name: str = "") -> Dict[str, Any]:
@@ -87,13 +95,17 @@ def stop_after(trainer: Trainer, iterations: int) -> None:
     trainer._finished = lambda: trainer.iteration >= iterations or whole()  # type: ignore[method-assign]
 
 
+DISTURBED: Dict[str, Any] = {"random": replace(RandomCfg.sim2real(), widen=False), "history": 2, "pose_filter": 0.3}
+
+
+@pytest.mark.parametrize("of_task", [{}, DISTURBED], ids=["ideal", "disturbed"])
 def test_a_resume_in_the_middle_of_episodes_is_exact(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    of_task: Dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seven iterations of 8 steps, episodes of 25: killed after 5, goes on from the checkpoint after 3."""
-    whole = trainer(tmp_path / "whole", 7)
+    whole = trainer(tmp_path / "whole", 7, task=of_task)
     whole.run()
-    first = trainer(tmp_path / "parts", 7)
+    first = trainer(tmp_path / "parts", 7, task=of_task)
     saves: List[str] = []
     save = first.save
 
@@ -108,7 +120,7 @@ def test_a_resume_in_the_middle_of_episodes_is_exact(
     stop_after(first, 5)
     with pytest.raises(SystemExit):
         first.run()
-    second = trainer(tmp_path / "parts", 7, seed=5)
+    second = trainer(tmp_path / "parts", 7, seed=5, task=of_task)
     second.config["trainer"]["seed"] = 0  # all else that the seed decided must come from the checkpoint
     second.load(tmp_path / "parts" / "checkpoint_last.pt")
     assert second.iteration == 3

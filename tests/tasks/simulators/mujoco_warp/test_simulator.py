@@ -19,7 +19,9 @@ from plain_mujoco import FINE, HAND, HULL, PHYSICS, closing, grasping, resting, 
 from torch import Tensor
 
 from ppo_grasp.device.graphs import CapturedFunction, side_stream
+from tasks.grasp.config import GraspCfg
 from tasks.grasp.environment import GraspTask
+from tasks.grasp.randomisation.config import RandomCfg
 from tasks.objects import ObjectSet
 from tasks.simulators import contract
 from tasks.simulators.contract import SimState
@@ -261,6 +263,37 @@ def test_warp_objects_change_under_replay() -> None:
             assert mass.item() == pytest.approx(item.mass * float(other.mass_scale[world]), rel=1e-5)
             assert float(sim.state.object_pos[world, 2]) == pytest.approx(float(other.object_pos[world, 2]), abs=2e-3)
         torch.testing.assert_close(sim.state.object_pos[2], kept, atol=1e-3, rtol=0.0)
+
+
+@needs_cuda
+def test_disturbances_are_drawn_anew_in_each_replay() -> None:
+    """Noise, pushes and drives of a recorded step differ between replays; the truth stays apart from what is seen."""
+    with side_stream(CUDA):
+        objects = some_objects()
+        random = replace(RandomCfg.sim2real(), widen=False, strength="full", push_time=0.01)
+        sim = make(objects, 64, "cuda")
+        task = GraspTask(sim, HAND, objects, GraspCfg(random=random, history=2))
+        task.reset()
+        action, seen = torch.zeros(64, 24, device=CUDA), torch.zeros(64, task.num_obs, device=CUDA)
+
+        def end_some() -> None:
+            task.episodes.time[:32] = task.cfg.episode_steps
+            task.episodes.goal.rest_height.fill_(-1.0)  # so that all are pushed
+            seen.copy_(task.step(action).obs)
+
+        captured = CapturedFunction(end_some, context=task.capture)
+        assert task.disturbances is not None
+        drives, forces = wp.to_torch(sim.model.actuator_gainprm), wp.to_torch(sim.data.xfrc_applied)
+        found = []
+        for _ in range(6):
+            captured()
+            found.append([x.cpu().clone() for x in (seen, drives[:, :, 0], forces[:, sim.scene.object_body])])
+        assert captured._graph is not None
+        for before, after in zip(found, found[1:]):
+            assert all(not torch.equal(a, b) for a, b in zip(before, after))
+            assert torch.equal(before[1][32:], after[1][32:]), "the drives of episodes that go on"
+            assert (before[1][:32] != after[1][:32]).any(-1).all()
+        assert not sim.state.failed.any()
 
 
 @needs_cuda

@@ -6,9 +6,8 @@ import re
 
 import pytest
 
-from tasks.commands import memory
 from tasks.commands.train import overflow
-from tasks.simulators import registry
+from tasks.simulators import memory, registry
 
 
 def test_the_forecast_is_what_was_measured() -> None:
