@@ -237,7 +237,7 @@ def test_control_rates_mean_the_same_in_seconds(sim: str, hz: int) -> None:
     slow, fast = (defaults(["--sim", sim, "--preset", "sim2real", *words]) for words in ((), (f"--control-hz={hz}",)))
     share = 30 / hz
     assert fast.physics.control_dt == pytest.approx(1 / hz) and slow.physics.control_dt == pytest.approx(1 / 30)
-    assert fast.isaac_gym.control_dt == pytest.approx(1 / hz)
+    assert fast.isaac_gym.control_dt == pytest.approx(1 / hz) and fast.physx.control_dt == pytest.approx(1 / hz)
     assert fast.task.episode_steps / hz == pytest.approx(slow.task.episode_steps / 30)
     assert fast.task.base_step * hz == pytest.approx(slow.task.base_step * 30)
     assert fast.task.base_turn * hz == pytest.approx(slow.task.base_turn * 30)

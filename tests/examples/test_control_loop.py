@@ -18,7 +18,7 @@ from ppo_grasp.export import main as export
 from tasks.grasp.config import GraspCfg
 from tasks.grasp.environment import GraspTask
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 import control_loop
 
 OF_MEASURED = (

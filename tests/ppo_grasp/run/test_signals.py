@@ -16,7 +16,7 @@ from small_trainer import after, trainer
 from ppo_grasp import ActorCritic
 from ppo_grasp.checkpoint import load_checkpoint
 
-HERE = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
@@ -79,7 +79,7 @@ def test_an_evaluation_that_is_stopped_is_done_by_the_resumed_run(tmp_path: Path
 def test_a_second_signal_ends_it_at_once_with_a_whole_checkpoint(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path\n"
-        f"sys.path[:0] = [{str(HERE.parent / 'support')!r}]\n"
+        f"sys.path[:0] = [{str(TESTS / 'support')!r}]\n"
         "from small_trainer import after, trainer\n"
         f"one = trainer(Path({str(tmp_path)!r})); after(one, 30, lambda: (print('here', flush=True), time.sleep(60)))\n"
         "one.run()\n"

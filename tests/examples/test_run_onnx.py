@@ -31,7 +31,7 @@ from tasks.grasp.config import GraspCfg
 from tasks.grasp.observations import ACTOR, History, Layout, observation_sizes
 from tasks.hands import get_hand
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "run_onnx.py"
 
 
