@@ -55,7 +55,8 @@ def test_a_scheduler_saves_starts_twice_stops_and_starts_again(
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM and not err
-    assert "saved as asked" in out and "interrupted by SIGTERM" in out.splitlines()[-1]
+    *_, ended, report = out.splitlines()
+    assert "saved as asked" in out and "interrupted by SIGTERM" in ended and report.startswith("report in ")
     last = saved(run_dir)
     assert iterations(run_dir) == list(range(1, last + 1))
 
