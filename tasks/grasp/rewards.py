@@ -156,16 +156,18 @@ def at_rest(o: Outcome) -> Tensor:
 
 
 def gentle_grip(o: Outcome) -> Tensor:
-    """At the goal, and how little all links of the hand press, by orders of magnitude: in N beyond three times the weight and 1 N.
+    """At the goal, and how little the fingertips press, by orders of magnitude: in N beyond three times the weight and 1 N.
 
-    It is never negative, so pressing hard is no worse than letting go.  Hands that were paid for gentle fingertips alone pressed
-    with their palm and the other links of their fingers.
+    It is never negative, so pressing hard is no worse than letting go.
     """
-    return at_goal(o) * by_orders((o.now.hand_force - 3 * o.weight - 1).clamp(min=0))
+    return at_goal(o) * by_orders((o.now.tip_force.sum(-1) - 3 * o.weight - 1).clamp(min=0))
 
 
 def little_effort(o: Outcome) -> Tensor:
-    """At the goal, and how little torque the fingers' drives exert, by orders of magnitude: mean size in 0.01 N m."""
+    """At the goal, and how little torque the fingers' drives exert, by orders of magnitude: mean size in 0.01 N m.
+
+    A hand that is paid for gentle fingertips alone presses with its palm and the other links of its fingers.
+    """
     return at_goal(o) * by_orders(o.now.state.drive_force[:, BASE:].abs().mean(-1) / 0.01)
 
 

@@ -278,14 +278,14 @@ def test_steadiness_by_its_formulas() -> None:
         return np.maximum(1 - np.log(1 + x) / np.log(101), 0) * gate
 
     check(rewards.at_rest(o), by_orders(array(o.now.object_speed) / 0.01 + array(o.now.object_turn) / 0.1))
-    excess = np.maximum(array(o.now.hand_force) - 3 * array(o.weight) - 1, 0)
+    excess = np.maximum(array(o.now.tip_force).sum(1) - 3 * array(o.weight) - 1, 0)
     check(rewards.gentle_grip(o), by_orders(excess))
     check(rewards.little_effort(o), by_orders(np.abs(array(o.now.state.drive_force)[:, 6:]).mean(1) / 0.01))
 
 
 def test_no_grip_however_hard_is_worth_less_than_letting_go() -> None:
     """Steadiness is paid at the goal only, and is never negative: it cannot teach a hand not to touch."""
-    wild = {"hand_force": torch.full((1,), 5e3), "object_speed": torch.full((1,), 9.0)}
+    wild = {"tip_force": torch.full((1, 5), 1e3), "object_speed": torch.full((1,), 9.0)}
     for term in (rewards.at_rest, rewards.gentle_grip, rewards.little_effort):
         assert term(at_the_goal(1, **wild)).item() >= 0
         away = changed(at_the_goal(1, **wild), at_goal=torch.zeros(1) > 0)
