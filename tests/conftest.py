@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
 from pathlib import Path
 from typing import Any, Callable, Iterator, NamedTuple, Tuple
 
 import pytest
+
+# pytest -n N: each of the N processes, and what it starts, computes with its share of the cores.  This comes before torch.
+_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if _workers > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _workers)))
+
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
