@@ -15,12 +15,12 @@ _workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if _workers > 1:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _workers)))
 
-import torch
+import torch  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
-from ppo_grasp import ActorCritic, save_policy
-from ppo_grasp.actor_critic import ActorCriticCfg
+from ppo_grasp import ActorCritic, save_policy  # noqa: E402
+from ppo_grasp.actor_critic import ActorCriticCfg  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 EPISODE_STEPS = 25
