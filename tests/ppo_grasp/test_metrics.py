@@ -121,7 +121,7 @@ def test_panel_in_a_terminal_shows_progress_and_the_tasks_own_metrics(
 ) -> None:
     for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "120"}.items():
         monkeypatch.setenv(name, value)
-    log = MetricsLogger(tmp_path, 1000, 3600.0, iteration=0, env_steps=0)
+    log = MetricsLogger(tmp_path, 1000, 1e7, iteration=0, env_steps=0)
     log.stage("compiling ...")
     log.log(row(1, drop_rate=0.125, eval_success_rate=0.5, kl=0.01, nonfinite_steps=2.0))
     log.close()
