@@ -27,10 +27,12 @@ from typing import Any, Dict, List, Literal
 import torch
 import tyro
 
+from ppo_grasp.checkpoint import LAST
+from ppo_grasp.metrics import TIMES as PARTS_OF_TIME
+
 ROOT = Path(__file__).resolve().parents[1]
+TIMES = ("wall_s", "steps_per_s", *PARTS_OF_TIME)
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT", "SIGTERM twice")
-TIMES = ("wall_s", "steps_per_s", "physics_ms", "task_ms", "environment_ms", "policy_ms", "update_ms")
-LAST = "checkpoint_last.pt"
 
 
 @dataclass

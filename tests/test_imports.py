@@ -9,12 +9,13 @@ from typing import Dict, Iterator, List, Tuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("tasks.rotations", "tasks.hands", "tasks.objects")
+PARTS = ("tasks.rotations", "tasks.xml_layout", "tasks.hands", "tasks.objects")
 OF_ENGINE = ("ppo_grasp.vec_task", "ppo_grasp.device")
 MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
     "ppo_grasp": (),
     "tasks.rotations": (),
-    "tasks.hands": ("tasks.rotations", "tasks.objects"),
+    "tasks.xml_layout": (),
+    "tasks.hands": ("tasks.rotations", "tasks.xml_layout", "tasks.objects"),
     "tasks.objects": ("tasks.rotations",),
     "tasks.simulators": (*PARTS, "ppo_grasp.device"),
     "tasks.grasp": (*PARTS, "tasks.simulators", *OF_ENGINE),

@@ -85,13 +85,12 @@ def train_in(
         network.actor_hidden, network.critic_hidden = policy.cfg.actor_hidden, policy.cfg.critic_hidden
     if not sim.runs_on_gpu():  # its threads and torch's take turns; they disturb each other if both want every core
         torch.set_num_threads(max(1, (os.cpu_count() or 2) // (2 * ranks.local_size)))
-    forecast = memory.forecast(
-        args.num_envs,
-        share(args.eval_envs, ranks),
-        sim.runs_on_gpu(),
-        1 if sim.runs_on_gpu() else ranks.local_size,
-        memory.free_bytes(sim.runs_on_gpu()),
-    )
+    forecast = ""
+    if sim.memory_measured:
+        on_gpu = sim.runs_on_gpu()
+        processes = 1 if on_gpu else ranks.local_size
+        free = memory.free_bytes(on_gpu)
+        forecast = "\n" + memory.forecast(args.num_envs, share(args.eval_envs, ranks), on_gpu, processes, free)
     torch.manual_seed(args.trainer.seed)  # before anything is drawn
     objects = eval_objects = load_set(args.objects, args.object_scale, args.skip_bad_objects, count=args.object_count)
     if args.eval_objects and sim.running_evaluation:
@@ -100,7 +99,7 @@ def train_in(
         compile_kernels(args, sim, objects, eval_objects, ranks)
     settings, seed = settings_of(args, sim), ranks.seed(args.trainer.seed)
     task = build.make_task(sim.name, objects, args.num_envs, args.task, args.hand, settings, seed=seed)
-    print(f"{chosen(args, sim, ranks)}\n{forecast}", flush=True)
+    print(f"{chosen(args, sim, ranks)}{forecast}", flush=True)
     config = {**task_config(args, sim), "reward_weights": task.reward_weights()}
     for note in ignored(args, sim):
         print(note, flush=True)

@@ -8,6 +8,7 @@ from typing import List, Mapping, Sequence, Tuple, Union
 import mujoco
 import numpy as np
 
+from tasks.hands.reading.tree import ball_points
 from tasks.hands.spec import HandSpec
 
 VIEWS = (("from the thumb's side", 0, 90), ("from the front", 5, 0), ("from below", -85, -90))
@@ -93,7 +94,7 @@ def surface(model: mujoco.MjModel, geom: int) -> Tuple[np.ndarray, np.ndarray]:
     elif kind == int(mujoco.mjtGeom.mjGEOM_BOX):
         points = np.array(np.meshgrid(*[(-s, s) for s in size])).reshape(3, -1).T
     else:
-        ball = _ball()
+        ball = ball_points()
         if kind == int(mujoco.mjtGeom.mjGEOM_CAPSULE):
             points = np.concatenate([size[0] * ball + [0, 0, size[1]], size[0] * ball - [0, 0, size[1]]])
         elif kind == int(mujoco.mjtGeom.mjGEOM_CYLINDER):
@@ -105,16 +106,6 @@ def surface(model: mujoco.MjModel, geom: int) -> Tuple[np.ndarray, np.ndarray]:
 
     hull = ConvexHull(points, qhull_options="QJ")
     return points, hull.simplices
-
-
-def _ball() -> np.ndarray:
-    angles = np.linspace(0, 2 * np.pi, 13)[:-1]
-    rings = [
-        (np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e))
-        for e in np.radians((-60, -30, 0, 30, 60))
-        for a in angles
-    ]
-    return np.array([*rings, (0, 0, 1), (0, 0, -1)])
 
 
 def _frames(hand: HandSpec, data: mujoco.MjData) -> Tuple[List[np.ndarray], Sequence[str]]:

@@ -56,6 +56,8 @@ class SimulatorEntry:
     """Whether it simulates on a GPU if there is one, and also without."""
     few_hands: bool = False
     """Whether it is so slow that a training has hundreds of hands, not thousands.  Presets then have other defaults."""
+    memory_measured: bool = False
+    """Whether `tasks.simulators.memory` knows what memory it needs."""
     evaluation_envs: int = 4096
     """Worlds of an evaluation, if the user does not say how many."""
 
@@ -119,6 +121,7 @@ SIMULATORS: Tuple[SimulatorEntry, ...] = (
         on_gpu=True,
         capturable=True,
         compiles_kernels=True,
+        memory_measured=True,
     ),
     SimulatorEntry(
         name="mujoco",
@@ -129,12 +132,13 @@ SIMULATORS: Tuple[SimulatorEntry, ...] = (
         prefix="physics",
         watchable=True,
         few_hands=True,
+        memory_measured=True,
         evaluation_envs=64,
     ),
     SimulatorEntry(
         name="physx",
         title="PhysX 5",
-        needs="It needs the extra `physx` (NVIDIA's ovphysx, under NVIDIA's licence), Python 3.10 and glibc 2.35 or newer.",
+        needs="It needs the extra `physx` (NVIDIA's ovphysx, under NVIDIA's licence), Python 3.11 and glibc 2.35 or newer.",
         module="tasks.simulators.physx",
         settings="tasks.simulators.physx.settings:PhysxCfg",
         prefix="physx",

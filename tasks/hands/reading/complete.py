@@ -14,6 +14,7 @@ from tasks.hands.reading.notes import Notes
 from tasks.hands.reading.propose import tip_place
 from tasks.hands.reading.simplify import Hand
 from tasks.hands.reading.tree import Joint, Link, Shape, to_quat
+from tasks.xml_layout import indent
 
 EFFORT = {"hinge": 0.8, "slide": 20.0}
 """N m and N, of drives whose limit the file does not say."""
@@ -266,14 +267,3 @@ def _drives(
 def text(values: Sequence[float] | np.ndarray | float) -> str:
     """Numbers as MJCF has them."""
     return " ".join(f"{value:.7g}" for value in np.atleast_1d(np.asarray(values, dtype=float)).ravel() + 0.0)
-
-
-def indent(element: ElementTree.Element, depth: int = 0) -> None:
-    """Line breaks for people; ElementTree has its own only from Python 3.9 on."""
-    children = list(element)
-    if children:
-        element.text = "\n" + "  " * (depth + 1)
-        for child in children:
-            indent(child, depth + 1)
-            child.tail = "\n" + "  " * (depth + 1)
-        children[-1].tail = "\n" + "  " * depth

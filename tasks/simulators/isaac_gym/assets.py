@@ -21,6 +21,7 @@ from tasks.objects.geometry import convex_hull
 from tasks.objects.model import ObjectModel
 from tasks.simulators.errors import SimulatorError
 from tasks.simulators.flat_hand import MOUNT, Link, flatten
+from tasks.xml_layout import indent
 
 
 def flat_hand(model: mujoco.MjModel) -> str:
@@ -38,7 +39,7 @@ def flat_hand(model: mujoco.MjModel) -> str:
         elements.append(_flat_link(link, mount if link.parent < 0 else elements[link.parent]))
     if model.ntendon:
         _flat_tendons(model, ElementTree.SubElement(root, "tendon"))
-    _indent(root)
+    indent(root)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
@@ -112,7 +113,7 @@ def object_urdf(item: ObjectModel) -> Tuple[str, List[str]]:
         element = ElementTree.SubElement(link, "collision")
         ElementTree.SubElement(element, "origin", xyz="0 0 0", rpy="0 0 0")
         ElementTree.SubElement(ElementTree.SubElement(element, "geometry"), "mesh", filename=f"part_{index}.obj")
-    _indent(robot)
+    indent(robot)
     return ElementTree.tostring(robot, encoding="unicode") + "\n", meshes
 
 
@@ -161,14 +162,3 @@ def _obj_text(vertices: np.ndarray) -> str:
 
 def _text(values: Sequence[float] | np.ndarray | float) -> str:
     return " ".join(f"{value:.9g}" for value in np.atleast_1d(np.asarray(values, dtype=float)))
-
-
-def _indent(element: ElementTree.Element, depth: int = 0) -> None:
-    """Adds line breaks for people.  ElementTree can do so itself only from Python 3.9 on."""
-    children = list(element)
-    if children:
-        element.text = "\n" + "  " * (depth + 1)
-        for child in children:
-            _indent(child, depth + 1)
-            child.tail = "\n" + "  " * (depth + 1)
-        children[-1].tail = "\n" + "  " * depth

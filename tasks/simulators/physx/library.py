@@ -40,8 +40,8 @@ def load() -> Library:
 def explain(cause: BaseException) -> str:
     """What went wrong when ovphysx was imported, and what to do about it, in one line."""
     text = " ".join(str(cause).split())
-    if sys.version_info < (3, 10):
-        return f"PhysX (ovphysx) needs Python 3.10 or newer, and this is {platform.python_version()}"
+    if sys.version_info < (3, 11):
+        return f"PhysX (ovphysx) needs Python 3.11 or newer, and this is {platform.python_version()}"
     if isinstance(cause, ModuleNotFoundError):
         return (
             f"PhysX is not installed for {sys.executable} (no {cause.name}): {INSTALL}; it comes under NVIDIA's Omniverse "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
@@ -20,6 +21,9 @@ from tasks.grasp.environment import GraspTask
 from tasks.grasp.randomisation.config import RandomCfg
 from tasks.objects import ObjectSet
 from tasks.simulators.mujoco.simulator import MujocoSimulator
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
+from chaos import everything
 
 ENVS, STEPS = 6, 8
 NEVER = 10**9
@@ -62,15 +66,6 @@ def trainer(
         network=ActorCriticCfg(actor_hidden=(32,), critic_hidden=(32,)),
     )
     return Trainer(training, settings, run_dir, measure, eval_task=eval_task)
-
-
-def everything(value: Any, name: str = "") -> Dict[str, Any]:
-    """All plain values and tensors in nested ones, by path."""
-    if isinstance(value, dict):
-        return {k: v for key, inner in value.items() for k, v in everything(inner, f"{name}/{key}").items()}
-    if isinstance(value, (list, tuple)):
-        return {k: v for i, inner in enumerate(value) for k, v in everything(inner, f"{name}/{i}").items()}
-    return {name: value}
 
 
 def assert_same(a: Path, b: Path) -> None:

@@ -178,7 +178,7 @@ def test_what_physx_lacks_is_one_line(cause: Exception, said: str, monkeypatch: 
 
 def test_physx_needs_a_newer_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.version_info", (3, 8, 18))
-    assert "needs Python 3.10 or newer" in library.explain(ModuleNotFoundError("x", name="ovphysx"))
+    assert "needs Python 3.11 or newer" in library.explain(ModuleNotFoundError("x", name="ovphysx"))
 
 
 def test_without_ovphysx_the_check_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
