@@ -20,10 +20,12 @@ from tasks.grasp.config import GraspCfg
 from tasks.grasp.environment import GraspTask
 from tasks.grasp.randomisation.config import RandomCfg
 from tasks.objects import ObjectSet
-from tasks.simulators.mujoco.simulator import MujocoSimulator
 
+pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
 from chaos import everything
+
+from tasks.simulators.mujoco.simulator import MujocoSimulator
 
 ENVS, STEPS = 6, 8
 NEVER = 10**9

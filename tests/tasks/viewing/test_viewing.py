@@ -21,14 +21,16 @@ from tasks.grasp.config import GraspCfg
 from tasks.grasp.environment import GraspTask
 from tasks.hands import get_hand
 from tasks.objects import load_objects
-from tasks.simulators.mujoco.simulator import MujocoSimulator
 from tasks.viewing import renderer as renderer_module
 from tasks.viewing import window
 from tasks.viewing.errors import RenderingError
 from tasks.viewing.mirrored import MirroredSimulator
 from tasks.viewing.renderer import WorldRenderer
-from tasks.viewing.watching import WatchedSimulator
 from tasks.viewing.window import SHOWN, copy_world, furnished_model
+
+pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
+from tasks.simulators.mujoco.simulator import MujocoSimulator
+from tasks.viewing.watching import WatchedSimulator
 
 ROOT = Path(__file__).resolve().parents[3]
 EPISODE_STEPS = 25
