@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.commands.compile_kernels import Args, main
-from tasks.commands.errors import run
-from tasks.commands.options import parse
+from tasks.commands.compile_kernels import command
 
 if __name__ == "__main__":
-    run(lambda: main(parse(Args)))
+    command()

@@ -9,6 +9,7 @@ from typing import Optional, Sequence, Tuple, Union
 
 import torch
 
+from tasks.commands import errors, options
 from tasks.commands.loading import load_set, progress_bar
 from tasks.commands.options import check_numbers, check_writable
 from tasks.hands import get_hand
@@ -87,3 +88,12 @@ def compile_missing(
         except Exception as error:
             failed = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
             warnings.warn(f"GPU kernels are compiled one by one as they are needed ({failed})", stacklevel=2)
+
+
+def command() -> None:
+    """Reads the command line and compiles."""
+    errors.run(lambda: main(options.parse(Args)))
+
+
+if __name__ == "__main__":
+    command()

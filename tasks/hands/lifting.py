@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Mapping, Tuple
+from xml.etree import ElementTree
 
 import mujoco
 import numpy as np
@@ -54,21 +55,22 @@ class Grip:
 
 def scene(hand: HandSpec, thing: Thing) -> mujoco.MjModel:
     """Hand, table and object, with the contacts of the task's physics and steps of 1/120 s."""
-    spec = mujoco.MjSpec.from_file(str(hand.mjcf))
-    option = spec.option
-    option.timestep, option.integrator = 1 / 120, mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    option.cone, option.impratio = mujoco.mjtCone.mjCONE_ELLIPTIC, 10
+    root = ElementTree.parse(hand.mjcf).getroot()
+    world = root.find("worldbody")
+    assert world is not None
+    ElementTree.SubElement(
+        root, "option", timestep=str(1 / 120), integrator="implicitfast", cone="elliptic", impratio="10"
+    )
     contact = {
-        "contype": 2, "conaffinity": 3, "condim": 4, "priority": 1, "solref": [0.01, 1],
-        "solimp": [0.95, 0.99, 0.001, 0.5, 2], "friction": [thing.friction, 0.01, 1e-4],
+        "contype": "2", "conaffinity": "3", "condim": "4", "priority": "1", "solref": "0.01 1",
+        "solimp": "0.95 0.99 0.001 0.5 2", "friction": f"{thing.friction} 0.01 0.0001",
     }  # fmt: skip
-    spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[1, 1, 0.1], pos=[0, 0, TABLE], **contact)
-    body = spec.worldbody.add_body(name="thing", pos=[0, 0, TABLE + thing.half_height])
-    body.add_freejoint()
-    kinds = {"sphere": "mjGEOM_SPHERE", "box": "mjGEOM_BOX", "cylinder": "mjGEOM_CYLINDER"}
-    size = [*thing.size, 0.0, 0.0][:3]
-    body.add_geom(type=getattr(mujoco.mjtGeom, kinds[thing.shape]), size=size, mass=thing.mass, **contact)
-    return spec.compile()
+    ElementTree.SubElement(world, "geom", {"type": "plane", "size": "1 1 0.1", "pos": f"0 0 {TABLE}", **contact})
+    body = ElementTree.SubElement(world, "body", name="thing", pos=f"0 0 {TABLE + thing.half_height}")
+    ElementTree.SubElement(body, "freejoint")
+    size = " ".join(str(x) for x in thing.size)
+    ElementTree.SubElement(body, "geom", {"type": thing.shape, "size": size, "mass": str(thing.mass), **contact})
+    return mujoco.MjModel.from_xml_string(ElementTree.tostring(root, encoding="unicode"))
 
 
 def lifts(hand: HandSpec, grip: Grip, thing: Thing, hold: float = 1.0) -> bool:

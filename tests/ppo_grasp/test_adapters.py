@@ -121,6 +121,7 @@ def test_gymnasiums_own_vector_wrappers_count_episodes() -> None:
     assert (info["episode"]["l"] == LIMIT).all()
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="MuJoCo's simulators need Python 3.11")
 def test_gymnasiums_checker_passes_the_task_that_is_registered() -> None:
     adapter("gymnasium")
     import gymnasium

@@ -106,9 +106,7 @@ def _gains(
             start = float(np.clip(0.0, joint.low, joint.high))
             data.joint(name).qpos[0] = start + share * (joint.high - start)
         mujoco.mj_forward(model, data)
-        full = np.zeros((model.nv, model.nv))
-        mujoco.mj_fullM(model, data, full)
-        inertia = np.maximum(inertia, np.diag(full))
+        inertia = np.maximum(inertia, _moved_inertia(model, data))
     gains = {}
     for name in hand.driven:
         joint = hand.tree.joints()[name]
@@ -121,6 +119,15 @@ def _gains(
         gains[name] = kp, max(2 * np.sqrt(kp * moved), DAMPING_TIME * kp)
     mass = float(model.body_subtreemass[1])
     return gains, {"slide": max(mass, 0.7), "hinge": max(1.0, float(inertia[3:6].max()) / 0.02)}
+
+
+def _moved_inertia(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
+    """(nv,) the inertia that each joint moves, if the others stand still: the diagonal of the mass matrix."""
+    column, diagonal = np.zeros(model.nv), np.zeros(model.nv)
+    for k, unit in enumerate(np.eye(model.nv)):
+        mujoco.mj_mulM(model, data, column, unit)
+        diagonal[k] = column[k]
+    return diagonal
 
 
 def _write(
@@ -208,9 +215,9 @@ def _geom(
         "rgba": text([*colour, 1.0]),
     }  # fmt: skip
     if shape.kind == "hull":
-        _add(
-            assets, "mesh", name=name, vertex=text(shape.points), maxhullvert="48", inertia="convex"
-        )  # fmt: skip
+        # The MuJoCo of Python 3.8 has no such attribute.  There a mesh's inertia is that of its hull's triangles, as here.
+        inertia = {"inertia": "convex"} if hasattr(mujoco, "mjtMeshInertia") else {}
+        _add(assets, "mesh", name=name, vertex=text(shape.points), maxhullvert="48", **inertia)
         _add(body, "geom", type="mesh", mesh=name, **common)
     else:
         size = text(shape.size)

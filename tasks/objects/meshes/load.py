@@ -323,7 +323,9 @@ def _covers(vertices: np.ndarray, faces: np.ndarray, hull: Hull, tolerance: floa
         )
         return np.concatenate([dense, dense[pieces].mean(axis=1)])
 
-    gaps = cKDTree(dots(vertices, faces)).query(dots(hull.vertices, hull.triangles))[0]
+    # With compact nodes scipy ends the process where denormal numbers count as 0, as they do after torch 2.4 has compiled.
+    places = cKDTree(dots(vertices, faces), compact_nodes=False)
+    gaps = places.query(dots(hull.vertices, hull.triangles))[0]
     return bool(gaps.max() < 1.5 * tolerance)
 
 

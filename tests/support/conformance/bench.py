@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from xml.etree import ElementTree
 
 import mujoco
 import numpy as np
@@ -143,12 +144,14 @@ def plain_hand(hand: HandSpec) -> mujoco.MjModel:
 
 def plain_hand_and_table(hand: HandSpec) -> mujoco.MjModel:
     """`plain_hand` above the table."""
-    spec = mujoco.MjSpec.from_file(str(hand.mjcf))
-    table = spec.worldbody.add_geom()
-    table.type, table.size, table.pos = mujoco.mjtGeom.mjGEOM_PLANE, [1, 1, 0.1], [0, 0, contract.TABLE_HEIGHT]
-    table.contype, table.conaffinity = 2, 3
-    table.friction = [1.0, 0.01, 1e-4]
-    model = spec.compile()
+    root = ElementTree.parse(hand.mjcf).getroot()
+    world = root.find("worldbody")
+    assert world is not None
+    ElementTree.SubElement(
+        world, "geom", type="plane", size="1 1 0.1", pos=f"0 0 {contract.TABLE_HEIGHT}", contype="2", conaffinity="3",
+        friction="1 0.01 0.0001",
+    )  # fmt: skip
+    model = mujoco.MjModel.from_xml_string(ElementTree.tostring(root, encoding="unicode"))
     model.opt.timestep, model.opt.integrator = 1 / 960, mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     # With the defaults fingers creep on the table as long as they are pressed.
     model.opt.cone, model.opt.impratio = mujoco.mjtCone.mjCONE_ELLIPTIC, 10.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any, Callable
 
@@ -13,6 +14,7 @@ from tasks.grasp.environment import GraspTask
 Run = Callable[..., Any]
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="MuJoCo's simulators need Python 3.11")
 def test_overflow_is_said_and_written(run: Run, policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("--checkpoint", policy, "--num_episodes", 2, "--sim", "mujoco", "--json", "x.json")
     done = run("evaluate_policy.py", *words)

@@ -60,6 +60,7 @@ def test_the_shipped_policy_grasps_in_physx(tmp_path: Path) -> None:
     assert found["nan_resets"] == 0 and found["contact_overflows"] == 0
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="MuJoCo's simulators need Python 3.11")
 def test_failures_are_drawn_of_one_simulator(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="--failures: draws the failures of one simulator"):
         command(tmp_path, "evaluate_policy.py", "--sim", "all", "--failures", "f.png")
