@@ -92,7 +92,8 @@ class _TrainArgs:
     """A policy to start from instead of random networks, such as checkpoints/shadow_grasp.pt.  The networks get its sizes.  It
     is not used where --resume finds a run."""
     preset: Literal["default", "recipe", "sim2real"] = "default"
-    """recipe: the published reward, curriculum, PPO and PhysX settings, instead of those that train best.  sim2real: for a robot:
+    """recipe: the published reward, curriculum, PPO and PhysX settings, instead of those that train best; as published, without our
+    start states, with --start.grasp-fraction 0 --max-stray 0.  sim2real: for a robot:
     all disturbances, which grow with success, inputs that a robot has, and pay for gentle drives."""
     control_hz: Literal[15, 30, 60] = 30
     """Control steps a second.  It sets the defaults of --physics.substeps, --episode-steps, --base-step, --base-turn,
@@ -131,7 +132,7 @@ def defaults(words: Sequence[str]) -> TrainArgs:
     asked, _ = peek.parse_known_args([word for word in words if not word.startswith(("-h", "--help"))])
     args = TrainArgs()
     if asked.preset == "recipe":
-        args.task = replace(args.task, reward="recipe", curriculum="recipe")
+        args.task = replace(args.task, reward="recipe", curriculum="recipe", max_stray=0.06)
         args.trainer.ppo = PPOCfg.recipe()
         for name, settings in registry.recipe_settings().items():
             setattr(args, name, settings)

@@ -58,6 +58,9 @@ class GraspCfg:
     """Share of the old finger target in the new one."""
     table_half_side: float = 0.4
     """m, an object whose origin leaves this square, or rises above 1 m, is off the table."""
+    max_stray: float = 0.0
+    """m.  In training an episode ends when the object is further than this from the vertical through its goal; 0: it does not.
+    The published reward pays for height alone, and without a limit hands lift objects away to the side."""
     hidden_inputs: Tuple[str, ...] = ()
     """Slices of the observation that the policy sees as zero.  The critic sees them.  `tasks.grasp.observations` names them.
     Or a set, named by what is left: proprioception+pose hides the fingertips' wrenches, the drives' forces and the object's

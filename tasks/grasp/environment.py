@@ -20,12 +20,13 @@ from tasks.grasp.observations import ACTOR, History, Layout, View, actor_view, c
 from tasks.grasp.randomisation.disturbances import Disturbances, end_disturbances
 from tasks.grasp.rewards import Outcome, Reward, resolve
 from tasks.grasp.situation import Situation, SituationReader
-from tasks.grasp.starts import StartSampler
+from tasks.grasp.starts import EpisodeStart, StartSampler
+from tasks.grasp.starts.demonstrations import FALLEN, IN_THE_AIR, STAGE_NAMES, GraspStarts
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import COMPILE_OPTIONS, Simulator, Start
+from tasks.simulators.contract import COMPILE_OPTIONS, Simulator
 
-START_FIELDS = tuple(f.name for f in fields(Start))
+START_FIELDS = tuple(f.name for f in fields(EpisodeStart))
 GRAVITY = 9.81
 """m/s^2"""
 PHASE_STEPS = 10_000_000
@@ -53,7 +54,10 @@ class GraspTask(VecTask):
         self.num_actions, self.capturable = hand.num_drives, simulator.capturable
 
         self.library = objects.tensors(device)
-        self.starts = StartSampler(hand, self.library, cfg.start, evaluation)
+        self.starts = StartSampler(hand, self.library, cfg.start, evaluation, cfg.lift_height)
+        self.grasp_starts: Optional[GraspStarts] = None
+        if cfg.start.grasp_fraction > 0 and not evaluation:
+            self.grasp_starts = GraspStarts(hand, n, len(objects), cfg.start, device)
         self.curriculum = ObjectCurriculum(
             cfg.curriculum, self.library.kind, len(objects.kinds), device, cfg.curriculum_floor
         )
@@ -68,7 +72,8 @@ class GraspTask(VecTask):
             self.disturbances = Disturbances(hand, cfg.random, simulator, evaluation, cfg.pose_filter)
         self._widens = self.disturbances is not None and self.disturbances.levels.widens
         terms = [t.name for t in self.reward.terms]
-        of_steps = ("disturbance_scale",) if self._widens else ()
+        stages = () if self.grasp_starts is None else STAGE_NAMES
+        of_steps = (*(f"start_success/{name}" for name in stages), *("disturbance_scale",) * self._widens)
         self.metrics = TaskMetrics(objects.kinds, self.library.kind, terms, of_steps)
         self.metric_names, self.metric_sums = self.metrics.names, self.metrics.sums
 
@@ -91,16 +96,9 @@ class GraspTask(VecTask):
         self._begin_replayed = replayed(self._begin_where_ended, alone, "what begins episodes")
         self._action = torch.zeros_like(self.previous_action)
         self._ended = torch.zeros(n, dtype=torch.bool, device=device)
-        self._next_start = Start(
-            joint_pos=torch.zeros_like(self.previous_action),
-            object_pos=torch.zeros(n, 3, device=device),
-            object_quat=torch.zeros(n, 4, device=device),
-            object_id=torch.zeros(n, dtype=torch.int64, device=device),
-            mass_scale=torch.ones(n, device=device),
-            friction=torch.ones(n, device=device),
-        )
+        self._next_start = EpisodeStart.zeros(hand, n, device)
         self._second_stream = SecondStream(device)
-        self.first_start: Optional[Start] = None
+        self.first_start: Optional[EpisodeStart] = None
         """In evaluation: where the episodes that count began, since the last `reset`."""
 
     def reward_weights(self) -> Dict[str, Dict[str, float]]:
@@ -116,6 +114,8 @@ class GraspTask(VecTask):
         cut short, and their success says nothing of the policy.
         """
         everywhere = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
+        if self.grasp_starts is not None and not self.grasp_starts.ready:
+            self.grasp_starts.find(self.simulator, self.starts)
         self.episodes.counted.zero_()
         start = self._draw_start(self._next_objects())
         self.simulator.reset(everywhere, start)
@@ -157,7 +157,7 @@ class GraspTask(VecTask):
     def _move_by_action(self) -> None:
         self._move_targets(self._action)
 
-    def _judge_and_draw(self) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Start]:
+    def _judge_and_draw(self) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor, EpisodeStart]:
         """What `_judge` returns, which worlds ended (N,), and where they go on."""
         object_id = self._next_objects()  # chosen by what was known of objects before this step
         with self._second_stream.fork():
@@ -166,7 +166,7 @@ class GraspTask(VecTask):
         self._second_stream.join()
         return reward, terminated, truncated, final_critic_obs, terminated | truncated, start
 
-    def _after_reset(self, ended: Tensor, start: Start) -> Tuple[Tensor, Tensor]:
+    def _after_reset(self, ended: Tensor, start: EpisodeStart) -> Tuple[Tensor, Tensor]:
         """`_begin`; a graph of it reads copies of ended and start, which stay where they are."""
         if not self._replays:
             return self._begin(ended, start)
@@ -193,16 +193,20 @@ class GraspTask(VecTask):
         outcome = self._outcome(action, now)
         failed = now.state.failed
         terminated = now.off_table | failed
-        truncated = (self.episodes.time >= self.cfg.episode_steps) & ~terminated
+        if self.cfg.max_stray > 0 and not self.evaluation:
+            strayed = (now.state.object_pos - self.episodes.goal.pos)[:, :2].norm(dim=-1) > self.cfg.max_stray
+            terminated = terminated | strayed
+        over = self.episodes.time >= self.cfg.episode_steps
+        if self.grasp_starts is not None:
+            over = over | ((self.episodes.stage >= IN_THE_AIR) & (now.rise < FALLEN))
+        truncated = over & ~terminated
         # A world that diverged is paid nothing: one number that is not finite would spoil every mean.
         parts = torch.where(failed, self._zero, self.reward.parts(outcome))
         reward = parts.sum(0)
         self.episodes.advance(outcome, reward, failed)
         if not self.evaluation:
             self.metrics.add_rewards(parts)
-        if self._widens:
-            assert self.disturbances is not None
-            self.metrics.add_step(self.disturbances.levels.scale)
+        self._add_step_metrics()
         self._count_ended(terminated | truncated, truncated, outcome)
         self.previous_action.copy_(action)
         # Diverged worlds have ended, so what the critic sees of them has no weight.  But it must be a number.
@@ -210,6 +214,16 @@ class GraspTask(VecTask):
         past = () if self.history is None else (self.history.read(),)
         final_critic_obs = torch.nan_to_num(critic_view(actor_view(truth), truth, past))
         return reward, terminated, truncated, final_critic_obs
+
+    def _add_step_metrics(self) -> None:
+        values = []
+        if self.grasp_starts is not None:
+            values.append(self.grasp_starts.success)
+        if self._widens:
+            assert self.disturbances is not None
+            values.append(self.disturbances.levels.scale.view(1))
+        if values:
+            self.metrics.add_step(torch.cat(values))
 
     def _outcome(self, action: Tensor, now: Situation) -> Outcome:
         return Outcome(
@@ -227,6 +241,9 @@ class GraspTask(VecTask):
         """Tells metrics, curriculum and, in evaluation, the records of the episodes that ended."""
         held, still = truncated & self.episodes.held, truncated & self.episodes.still
         counts = ended & (~self.episodes.counted if self.evaluation else self.env_steps >= self.counts_from)
+        if self.grasp_starts is not None:
+            self.grasp_starts.report(self.episodes.stage, counts, held)
+            counts = counts & (self.episodes.stage == 0)  # those that begin inside a grasp are easier
         self.metrics.add_episodes(counts, self.episodes, held, still, o)
         self.curriculum.report(o.now.state.object_id, counts, held)
         if self.disturbances is not None:
@@ -243,18 +260,19 @@ class GraspTask(VecTask):
             return ids % len(self.objects)
         return self.curriculum.draw(self.num_envs, self.env_steps)
 
-    def _draw_start(self, object_id: Tensor) -> Start:
+    def _draw_start(self, object_id: Tensor) -> EpisodeStart:
         """A start for each world, object_id (N,).  Worlds whose episode goes on ignore theirs."""
-        start = self.starts.draw(object_id)
+        drawn = self.starts.draw(object_id)
+        start = EpisodeStart.on_table(drawn) if self.grasp_starts is None else self.grasp_starts.mix(drawn)
         if self.disturbances is not None:
             self.disturbances.vary(start)
         if not self.simulator.swaps_objects:  # it keeps what it was built with
             start.mass_scale, start.friction = self.simulator.mass_scale, self.simulator.friction
         return start
 
-    def _begin(self, mask: Tensor, start: Start) -> Tuple[Tensor, Tensor]:
+    def _begin(self, mask: Tensor, start: EpisodeStart) -> Tuple[Tensor, Tensor]:
         """New episodes in the worlds in mask, which the simulator has reset; and what actor and critic see now."""
-        self.targets.begin(mask, start.joint_pos)
+        self.targets.begin(mask, start.targets)
         self.episodes.begin(mask, start, self._lift)
         self.previous_action.masked_fill_(mask[:, None], 0)
         now = self.situation.read(self.episodes.goal)
@@ -262,7 +280,7 @@ class GraspTask(VecTask):
         truth = self._view(now)
         obs = true_obs = actor_view(truth)
         if self.disturbances is not None:
-            self.disturbances.begin(mask, self.targets.holding(start.joint_pos))
+            self.disturbances.begin(mask, self.targets.holding(start.targets))
             obs = actor_view(replace(truth, now=self.disturbances.seen(mask, now, self.episodes.goal)))
         if self.cfg.hidden_inputs:
             obs = obs.masked_fill(self._hidden, 0.0)
@@ -314,7 +332,8 @@ class GraspTask(VecTask):
     def state_dict(self) -> Dict[str, Any]:
         """Curriculum, the steps it counts, how wide the disturbances are, and in evaluation whose turn it is."""
         wide = {} if self.disturbances is None else self.disturbances.state_dict()
-        return {"env_steps": self.env_steps, "turn": self._turn, **self.curriculum.state_dict(), **wide}
+        starts = {} if self.grasp_starts is None else self.grasp_starts.state_dict()
+        return {"env_steps": self.env_steps, "turn": self._turn, **self.curriculum.state_dict(), **wide, **starts}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Restores `state_dict`."""
@@ -323,6 +342,8 @@ class GraspTask(VecTask):
         self.curriculum.load_state_dict(state)
         if self.disturbances is not None:
             self.disturbances.load_state_dict(state)
+        if self.grasp_starts is not None:
+            self.grasp_starts.load_state_dict(state)
 
     def episodes_state(self) -> Optional[Dict[str, Any]]:
         """See `VecTask.episodes_state`."""

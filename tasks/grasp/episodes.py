@@ -14,6 +14,7 @@ from torch import Tensor
 from tasks.grasp.config import GraspCfg
 from tasks.grasp.rewards import Outcome
 from tasks.grasp.situation import Goal, Situation
+from tasks.grasp.starts import EpisodeStart
 from tasks.grasp.steadiness import SERIES, LastSteps
 from tasks.hands.spec import HandSpec
 from tasks.simulators.contract import Start
@@ -97,6 +98,8 @@ class Episodes:
         self.hold_steps = round(cfg.hold_time / control_dt)
         """Control steps at the goal, without a break, that count as held."""
         self.goal = Goal(pos=zeros(3), quat=zeros(4), rest_height=zeros())
+        self.stage = torch.zeros(num_envs, dtype=torch.int64, device=device)
+        """(N,) where the episode started, see `EpisodeStart.stage`."""
         self.mass_scale, self.friction = zeros(), zeros()
         """(N,) of the object: times its own mass, and its sliding friction."""
         self.best_distance = zeros(hand.num_fingertips + 1)
@@ -158,7 +161,7 @@ class Episodes:
         """(N,) bool, at the goal for as long as counts as held."""
         return self.steps_at_goal >= self.hold_steps
 
-    def begin(self, mask: Tensor, start: Start, lift: Tensor) -> None:
+    def begin(self, mask: Tensor, start: EpisodeStart, lift: Tensor) -> None:
         """New episodes in the worlds in mask (N,).  lift (3,): from where the object rests to its goal."""
 
         def put(target: Tensor, value: Tensor) -> None:
@@ -166,9 +169,10 @@ class Episodes:
 
         put(self.mass_scale, start.mass_scale)
         put(self.friction, start.friction)
-        put(self.goal.pos, start.object_pos + lift)
-        put(self.goal.quat, start.object_quat)
-        put(self.goal.rest_height, start.object_pos[:, 2])
+        put(self.goal.pos, start.rest_pos + lift)
+        put(self.goal.quat, start.rest_quat)
+        put(self.goal.rest_height, start.rest_pos[:, 2])
+        put(self.stage, start.stage)
         self.progress.masked_fill_(mask, 0)
         if self.evaluation:
             self.last_steps.clear(mask)
@@ -339,6 +343,7 @@ def _tensors(task: GraspTask) -> Dict[str, Tensor]:
         "best_distance": episodes.best_distance,
         "progress": episodes.progress,
         "counts_from": task.counts_from,
+        "stage": episodes.stage,
         "object_id": task.simulator.state.object_id,
         **task.carried(),
     }

@@ -42,7 +42,7 @@ def draw_episodes(
     task = GraspTask(simulator, hand, own, cfg, evaluation=True)
     given = Start(**{f.name: getattr(start, f.name) for f in fields(Start)})
     given.object_id = torch.arange(count)
-    task.starts.draw = lambda object_id: given  # type: ignore[method-assign]
+    task.starts.draw = lambda object_id, close=False: given  # type: ignore[method-assign]
     renderer = WorldRenderer(simulator.scene.model, PICTURE_SIZE)
     ends: Dict[int, np.ndarray] = {}
 

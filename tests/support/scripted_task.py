@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tasks.grasp.config import GraspCfg
 from tasks.grasp.environment import GraspTask
+from tasks.grasp.starts import StartCfg
 
 LIFT, RADIUS, EPISODE, HOLD = 0.25, 0.05, 100, 15
 OPEN_FINGERS = torch.zeros(18)
@@ -20,6 +21,8 @@ Script = Callable[[ScriptedSimulator], None]
 
 
 def scripted(num_envs: int, script: Optional[Script] = None, evaluation: bool = True, **cfg: Any) -> GraspTask:
+    """Without starts inside grasps: a simulator without physics grasps nothing."""
+    cfg.setdefault("start", StartCfg(grasp_fraction=0.0))
     return GraspTask(ScriptedSimulator(num_envs, script), HAND, some_objects(), GraspCfg(**cfg), evaluation)
 
 

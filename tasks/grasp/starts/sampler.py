@@ -33,6 +33,11 @@ class StartCfg:
     """m, by how much the palm misses the object's centre then, standard deviation."""
     pregrasp_yaw: float = 0.4
     """rad, the hand then grips across where the object is narrowest, give or take a turn that is uniform within +- this."""
+    grasp_fraction: float = 0.5
+    """Share of the training's worlds whose episodes start inside a grasp that a script has found, while none of those succeed,
+    and the fewer the more of them do.  0: none, and the script does not run.  See `tasks.grasp.starts.demonstrations`."""
+    grasp_floor: float = 0.1
+    """Of that share, what is left when all succeed."""
     mass_scale: float = 2.0
     """Training multiplies masses by a log-uniform factor between 1 / this and this."""
     friction_low: float = 0.5
@@ -41,11 +46,51 @@ class StartCfg:
     """The most sliding friction that is drawn for objects that have none of their own."""
 
 
+@dataclass
+class EpisodeStart(Start):
+    """Where episodes start, with what only the task must know of it."""
+
+    targets: Tensor
+    """(N, D) of the drives: those of a grasp press."""
+    rest_pos: Tensor
+    """(N, 3) m, where the object rests on the table, or did before it was lifted."""
+    rest_quat: Tensor
+    """(N, 4)"""
+    stage: Tensor
+    """(N,) int64, 0 if the object is on the table and the hand above it, else see `tasks.grasp.starts.demonstrations`."""
+
+    @classmethod
+    def zeros(cls, hand: HandSpec, num_envs: int, device: torch.device) -> EpisodeStart:
+        """Places for starts, to be written into."""
+
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(num_envs, *shape, device=device)
+
+        ids, drives = torch.zeros(num_envs, dtype=torch.int64, device=device), hand.num_drives
+        return cls(
+            zeros(drives), zeros(3), zeros(4), ids, zeros(), zeros(),
+            targets=zeros(drives), rest_pos=zeros(3), rest_quat=zeros(4), stage=ids.clone(),
+        )  # fmt: skip
+
+    @classmethod
+    def on_table(cls, start: Start) -> EpisodeStart:
+        """Of a start with the object at rest and the hand above it."""
+        return cls(
+            start.joint_pos, start.object_pos, start.object_quat, start.object_id, start.mass_scale, start.friction,
+            targets=start.joint_pos, rest_pos=start.object_pos, rest_quat=start.object_quat,
+            stage=torch.zeros_like(start.object_id),
+        )  # fmt: skip
+
+
 class StartSampler:
     """Draws starts for all worlds at once; the caller applies them where an episode ended."""
 
-    def __init__(self, hand: HandSpec, objects: ObjectTensors, cfg: StartCfg, evaluation: bool) -> None:
+    def __init__(
+        self, hand: HandSpec, objects: ObjectTensors, cfg: StartCfg, evaluation: bool, lift_height: float = 0.25
+    ) -> None:
+        """lift_height: m from where an object rests up to its goal."""
         device = objects.mass.device
+        self.lift_height = lift_height
         self.cfg, self.objects, self.evaluation = cfg, objects, evaluation
 
         def fingers(pose: Mapping[str, float]) -> Tensor:
@@ -95,8 +140,8 @@ class StartSampler:
         across = (objects.rest_narrow - grip_yaw)[..., None]
         return torch.cat([heights, objects.rest_quat, turned, across, friction], dim=-1)
 
-    def draw(self, object_id: Tensor) -> Start:
-        """object_id (N,)"""
+    def draw(self, object_id: Tensor, close: bool = False) -> Start:
+        """object_id (N,); close: all hands are bent and close above the object."""
         cfg, count, device = self.cfg, len(object_id), object_id.device
         drawn = torch.addcmul(self._low, self._span, torch.rand(len(self._low), count, device=device))
         half_angle, place, yaw_off, higher, bent, log_mass, share = drawn[1:].T.split([1, 2, 1, 1, 1, 1, 1], dim=-1)
@@ -110,8 +155,8 @@ class StartSampler:
             mass_scale = torch.ones(count, device=device)
         else:
             yaw = _within_half_turn(torch.add(across, half_angle, alpha=2)) + yaw_off
-            close = self._pregrasp(place, bent_height + higher, yaw.clamp(-math.pi / 2, math.pi / 2))
-            joint_pos = torch.where(bent < cfg.pregrasp_fraction, close, joint_pos)
+            above = self._pregrasp(place, bent_height + higher, yaw.clamp(-math.pi / 2, math.pi / 2))
+            joint_pos = torch.where(bent < (1.0 if close else cfg.pregrasp_fraction), above, joint_pos)
             mass_scale = torch.exp(log_mass).squeeze(-1)
         friction = torch.addcmul(friction_low, friction_span, share).squeeze(-1)
         return Start(joint_pos, object_pos, object_quat, object_id, mass_scale, friction)

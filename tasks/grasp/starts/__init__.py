@@ -1,0 +1,5 @@
+"""Where episodes start: on the table with the hand above the object, and in training also inside a grasp."""
+
+from .sampler import EpisodeStart, StartCfg, StartSampler
+
+__all__ = ["EpisodeStart", "StartCfg", "StartSampler"]
