@@ -1,8 +1,12 @@
-"""Imports point one way: from commands to everything, from the task to its parts, from the engine to torch alone."""
+"""Imports point one way: from commands to everything, from the task to its parts, from the engine to torch alone.
+
+Also the size of files and folders.
+"""
 
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from pathlib import Path
 from typing import Dict, Iterator, List, Tuple
 
@@ -75,6 +79,15 @@ def test_the_engine_needs_torch_alone(name: str, path: Path) -> None:
             assert name.split(".")[-1] in ONLY_IN[package], f"{name} imports {other}"
         if package in ("mujoco", "warp", "isaacgym", "mujoco_warp"):
             raise AssertionError(f"{name} imports {other}: the engine has never heard of a simulator")
+
+
+def test_files_are_short_and_folders_small() -> None:
+    """What CONTRIBUTING.md promises: files under 400 lines, and at most a dozen Python files in a folder."""
+    rooms = ("ppo_grasp", "tasks", "tests", "benchmarks", "examples")
+    files = [path for room in rooms for path in (ROOT / room).rglob("*.py")]
+    assert [path for path in files if len(path.read_text(encoding="utf-8").splitlines()) >= 400] == []
+    in_folder = Counter(path.parent for path in files)
+    assert [folder for folder, count in in_folder.items() if count > 12] == []
 
 
 def test_the_test_sees_what_it_should(tmp_path: Path) -> None:
