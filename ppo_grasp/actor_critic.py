@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from typing import Any, Optional, Tuple
+from typing import Any, Literal, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -28,18 +28,23 @@ class ActorCriticCfg:
     """Widths of the actor's hidden layers."""
     critic_hidden: Tuple[int, ...] = (512, 512, 256)
     """Widths of the critic's hidden layers."""
+    distribution: Literal["tanh", "gaussian"] = "tanh"
+    """tanh: the mean passes a tanh, and the standard deviation stays between min_std and max_std.  gaussian: neither has bounds,
+    as in stable-baselines3; what is beyond -1 and 1 is cut off by the task."""
     init_std: float = 0.6
-    """Standard deviation of the actions at the start, between min_std and max_std.  Actions range from -1 to 1."""
+    """Standard deviation of the actions at the start.  Actions range from -1 to 1."""
     min_std: float = 0.1
-    """The standard deviation stays above this, so that exploration goes on and log-probabilities stay moderate."""
+    """tanh: the standard deviation stays above this, so that exploration goes on and log-probabilities stay moderate."""
     max_std: float = 1.0
-    """The standard deviation stays below this, also if there is an entropy bonus."""
+    """tanh: the standard deviation stays below this, also if there is an entropy bonus."""
     obs_clip: float = 10.0
     """Normalised observations are clipped to +- this, in standard deviations."""
 
 
 class ActorCritic(nn.Module):
-    """The policy N(tanh(actor(obs)), std), with one learnt std per action, and a value function with its own observation.
+    """A Gaussian policy with one learnt std per action, and a value function with its own observation.
+
+    `ActorCriticCfg.distribution` says what is bounded: the policy is N(tanh(actor(obs)), std) or N(actor(obs), std).
 
     The normalisers of both observations and of the value are part of the module, so that no checkpoint, export or evaluation
     can lose them.  Methods named `*_from_normalized` take observations that `normalize_*` has normalised.
@@ -47,7 +52,8 @@ class ActorCritic(nn.Module):
 
     def __init__(self, cfg: ActorCriticCfg) -> None:
         super().__init__()
-        if not cfg.min_std < cfg.init_std < cfg.max_std:
+        self._tanh = cfg.distribution == "tanh"
+        if self._tanh and not cfg.min_std < cfg.init_std < cfg.max_std:
             raise ValueError(
                 f"init_std {cfg.init_std} must lie between min_std {cfg.min_std} and max_std {cfg.max_std}"
             )
@@ -56,26 +62,36 @@ class ActorCritic(nn.Module):
         self.cfg = cfg
         self.actor = _tower(cfg.num_obs, cfg.actor_hidden, cfg.num_actions, output_gain=0.01)
         self.critic = _tower(cfg.num_critic_obs, cfg.critic_hidden, 1, output_gain=1.0)
-        share = (cfg.init_std - cfg.min_std) / (cfg.max_std - cfg.min_std)
-        self.std_logit = nn.Parameter(torch.full((cfg.num_actions,), math.log(share / (1.0 - share))))
+        logit = math.log(cfg.init_std)
+        if self._tanh:
+            share = (cfg.init_std - cfg.min_std) / (cfg.max_std - cfg.min_std)
+            logit = math.log(share / (1.0 - share))
+        self.std_logit = nn.Parameter(torch.full((cfg.num_actions,), logit))
         self.obs_normalizer = RunningNormalizer(cfg.num_obs, clip=cfg.obs_clip)
         self.critic_obs_normalizer = RunningNormalizer(cfg.num_critic_obs, clip=cfg.obs_clip)
         self.value_normalizer = RunningNormalizer(1)
 
     @property
     def std(self) -> Tensor:
-        """(A,): min_std + (max_std - min_std) * sigmoid(std_logit)."""
+        """(A,): min_std + (max_std - min_std) * sigmoid(std_logit); exp(std_logit) without bounds."""
+        if not self._tanh:
+            return torch.exp(self.std_logit)
         return self.cfg.min_std + (self.cfg.max_std - self.cfg.min_std) * torch.sigmoid(self.std_logit)
 
     def forward(self, obs: Tensor) -> Tensor:
         """The deterministic action, (N, A) within [-1, 1], of raw observations (N, num_obs).  An export does the same."""
-        return self.mean_from_normalized(self.normalize_obs(obs))
+        mean = self.mean_from_normalized(self.normalize_obs(obs))
+        return mean if self._tanh else mean.clamp(-1.0, 1.0)
 
     act_deterministic = forward
 
     def act(self, obs: Tensor, noise: Optional[Tensor] = None) -> Tensor:
         """A sampled action (N, A) of raw observations (N, num_obs); noise: (N, A), standard normal; drawn here if None."""
-        mean = self.forward(obs)
+        return self.act_from_normalized(self.normalize_obs(obs), noise)
+
+    def act_from_normalized(self, obs: Tensor, noise: Optional[Tensor] = None) -> Tensor:
+        """As `act`, of (N, padded num_obs)."""
+        mean = self.mean_from_normalized(obs)
         return torch.addcmul(mean, self.std, torch.randn_like(mean) if noise is None else noise)
 
     def value(self, critic_obs: Tensor) -> Tensor:
@@ -92,19 +108,23 @@ class ActorCritic(nn.Module):
 
     def normalize_obs(self, obs: Tensor) -> Tensor:
         """(..., num_obs) -> (..., padded num_obs), the input of the actor's tower."""
-        return _pad(self.obs_normalizer(obs), self.cfg.num_obs)
+        return pad(self.obs_normalizer(obs))
 
     def normalize_critic_obs(self, critic_obs: Tensor) -> Tensor:
         """(..., num_critic_obs) -> (..., padded num_critic_obs), the input of the critic's tower."""
-        return _pad(self.critic_obs_normalizer(critic_obs), self.cfg.num_critic_obs)
+        return pad(self.critic_obs_normalizer(critic_obs))
 
     def mean_from_normalized(self, obs: Tensor) -> Tensor:
         """(..., padded num_obs) -> (..., A), float32 at any precision of the tower."""
-        return torch.tanh(self.unbounded_mean(obs))
+        return self.mean_of(self.unbounded_mean(obs))
 
     def unbounded_mean(self, obs: Tensor) -> Tensor:
         """(..., padded num_obs) -> (..., A), float32: the mean before its tanh."""
         return self.actor(obs).float()  # type: ignore[no-any-return]
+
+    def mean_of(self, unbounded: Tensor) -> Tensor:
+        """The policy's mean of what `unbounded_mean` returned; any shape."""
+        return torch.tanh(unbounded) if self._tanh else unbounded
 
     def value_from_normalized(self, critic_obs: Tensor) -> Tensor:
         """(..., padded num_critic_obs) -> (...), normalised, float32 at any precision of the tower."""
@@ -173,7 +193,7 @@ class _LinearFunction(torch.autograd.Function):
 
 
 def _tower(inputs: int, hidden: Tuple[int, ...], outputs: int, output_gain: float) -> nn.Sequential:
-    """Linear and ELU layers with orthogonal weights.  The input of the first is padded by `_pad`."""
+    """Linear and ELU layers with orthogonal weights.  The input of the first is padded by `pad`."""
     layers: list[nn.Module] = []
     widths = (inputs, *hidden)
     for fan_in, fan_out in zip(widths[:-1], widths[1:]):
@@ -201,6 +221,7 @@ def _padding(size: int) -> int:
     return -size % 8
 
 
-def _pad(x: Tensor, size: int) -> Tensor:
-    """Appends zeros to x (..., size) up to a multiple of 8.  Rows then begin at 16 bytes, without which tensor cores are slow."""
-    return F.pad(x, (0, _padding(size)))
+def pad(x: Tensor) -> Tensor:
+    """Appends zeros to the last dimension up to a multiple of 8.  Rows then begin at 16 bytes, without which tensor cores are
+    slow."""
+    return F.pad(x, (0, _padding(x.shape[-1])))

@@ -3,96 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Literal, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ppo_grasp.actor_critic import ActorCritic, gaussian_entropy, gaussian_kl, gaussian_log_prob
+from ppo_grasp.actor_critic import ActorCritic, gaussian_entropy, gaussian_kl, gaussian_log_prob, pad
 from ppo_grasp.device.adam import Adam, Flat
 from ppo_grasp.device.graphs import SecondStream
 from ppo_grasp.device.precision import tf32
 from ppo_grasp.device.ranges import named_range
 from ppo_grasp.device.surrogate import bound_loss, clipped_surrogate, means_of_neighbours, smoothness_loss
 from ppo_grasp.distributed import ALONE, Ranks
-from ppo_grasp.normalizer import RunningNormalizer
+from ppo_grasp.normalizer import RunningNormalizer, StepNormalizer
 from ppo_grasp.rollout import RolloutBuffer, bootstrap_time_limits, discounted_sums, gae
-
-
-@dataclass
-class PPOCfg:
-    """Settings of the rollout and the update.  `PPOCfg()` trains best; `PPOCfg.recipe()` is the published one."""
-
-    num_steps: int = 8
-    """Steps of each environment per iteration.  Short rollouts mean many updates per environment step."""
-    num_epochs: int = 5
-    """Passes over the rollout per iteration."""
-    minibatch_size: int = 16384
-    """Samples per gradient step.  It is rounded, so that equal minibatches cover the rollout."""
-    learning_rate: float = 3e-4
-    """Adam's learning rate at the start.  The adaptive rule changes it, unless desired_kl is None."""
-    min_learning_rate: float = 1e-5
-    """The adaptive rule goes no lower."""
-    max_learning_rate: float = 1e-3
-    """The adaptive rule goes no higher."""
-    anneal_from: float = 0.5
-    """Share of the training, 0 to 1, after which max_learning_rate falls: by the same factor each step, to min_learning_rate
-    at the end.  Large steps late in training only shake a policy that is nearly done.  1: it never falls."""
-    desired_kl: Optional[float] = 0.016
-    """The learning rate is adapted to bring KL(old || new), nats per sample, near this.  None: it stays constant."""
-    kl_rule: Literal["epoch", "minibatch"] = "epoch"
-    """When the learning rate is adapted: after each epoch by the epoch's mean KL, or after each minibatch by its KL."""
-    max_kl: Optional[float] = 0.1
-    """A gradient step is skipped if its minibatch's KL, nats per sample, is above this.  None: no step is skipped."""
-    gamma: float = 0.98
-    """Discount of rewards per step."""
-    lam: float = 0.95
-    """Decay of generalised advantage estimation."""
-    clip: float = 0.2
-    """A sample has no gradient once its probability ratio has left the range from 1 - clip to 1 + clip."""
-    clip_value_loss: bool = False
-    """Whether to clip the value's distance from its old value, too, to `clip` in normalised units."""
-    entropy_coef: float = 0.0
-    """Weight of the entropy bonus."""
-    value_coef: float = 1.0
-    """Weight of the value's mean squared error, in normalised units."""
-    bound_coef: float = 0.005
-    """Weight of the bound loss: how far the mean, before its tanh, goes beyond `bound`, squared and summed over actions.  Without
-    it actions come to stand at their limits, because there the noise of exploration has no effect."""
-    bound: float = 1.5
-    """Bound on the mean before its tanh; tanh(1.5) is 0.905."""
-    smooth_coef: float = 0.1
-    """Weight of the smoothness loss: how far the mean is from those of the steps before and after, squared and summed over
-    actions.  Without it the deterministic policy trembles: under noise it learns to correct every error at once, and without
-    noise it then corrects its own corrections."""
-    max_grad_norm: float = 1.0
-    """The gradient of all parameters together is scaled down to this norm if it is longer."""
-    normalize_advantage: bool = True
-    """Whether advantages are shifted and scaled to mean 0 and variance 1 over the rollout."""
-    normalize_reward: bool = False
-    """Whether rewards are divided by the running standard deviation of the discounted return, and then clipped."""
-    reward_clip: float = 10.0
-    """Normalised rewards are clipped to +-this."""
-
-    def num_minibatches(self, num_samples: int) -> int:
-        """Of an epoch over so many samples."""
-        return max(1, round(num_samples / self.minibatch_size))
-
-    @staticmethod
-    def recipe() -> PPOCfg:
-        """The published recipe: constant learning rate, small minibatches, normalised rewards."""
-        return PPOCfg(
-            num_steps=16,
-            minibatch_size=2048,
-            desired_kl=None,
-            max_kl=None,
-            gamma=0.99,
-            normalize_reward=True,
-            bound_coef=0.0,
-            smooth_coef=0.0,
-        )
+from ppo_grasp.run.config import PPOCfg
+from ppo_grasp.vec_task import Step
 
 
 class Batch(NamedTuple):
@@ -158,7 +85,7 @@ class PPO:
             list(t.parameters()) for t in (self._learner.actor, self._learner.critic)
         )
         params = [*policy.actor.parameters(), *policy.critic.parameters(), policy.std_logit]
-        self.optimizer = Adam(params, cfg.learning_rate, spare=5)
+        self.optimizer = Adam(params, cfg.learning_rate, spare=5, eps=cfg.adam_eps)
         ranks.broadcast(self.optimizer.params.all)
         *self._tower_grads, self._std_grad = self.optimizer.grads.each
         self._rounded = Flat(params, torch.bfloat16) if amp else None
@@ -166,6 +93,16 @@ class PPO:
             self._rounded.hold([*self._actor_params, *self._critic_params])
         self.reward_normalizer = RunningNormalizer(1).to(self.device)
         self.discounted_return = torch.zeros(num_envs, device=self.device)
+        self.step_normalizer: Optional[StepNormalizer] = None
+        self._normal_obs: Callable[[Tensor], Tensor] = policy.normalize_obs
+        self._normal_critic_obs: Callable[[Tensor], Tensor] = policy.normalize_critic_obs
+        if cfg.normalize_at == "step" and ranks.size == 1:  # of several, every step would wait for all
+            of_rewards = self.reward_normalizer if cfg.normalize_reward else None
+            of_policy = (policy.obs_normalizer, policy.critic_obs_normalizer)
+            self.step_normalizer = StepNormalizer(
+                *of_policy, of_rewards, self.discounted_return, cfg.gamma, cfg.reward_clip
+            )
+            self._normal_obs = self._normal_critic_obs = pad
         self._one, self._value_coef = torch.tensor([1.0, cfg.value_coef], device=self.device).unbind()
         self._rate_limit = torch.tensor(cfg.max_learning_rate, device=self.device)
         self._actor_loss: Callable[[Batch, Tensor], Tuple[Tensor, Tensor, Tensor]] = self._eager_actor_loss
@@ -189,6 +126,20 @@ class PPO:
         left = 1.0 if cfg.anneal_from >= 1 else min(1.0, max(0.0, (1.0 - progress) / (1.0 - cfg.anneal_from)))
         self._rate_limit.fill_(cfg.min_learning_rate * (cfg.max_learning_rate / cfg.min_learning_rate) ** left)
 
+    def begin(self, obs: Tensor, critic_obs: Tensor) -> Tuple[Tensor, Tensor]:
+        """What a reset of the task returned, (N, num_obs) and (N, num_critic_obs), as rollouts keep it."""
+        return (obs, critic_obs) if self.step_normalizer is None else self.step_normalizer.begin(obs, critic_obs)
+
+    def act(self, obs: Tensor) -> Tensor:
+        """A sampled action (N, A) of a rollout's row of observations (N, num_obs)."""
+        if self.step_normalizer is None:
+            return self.policy.act(obs)
+        return self.policy.act_from_normalized(pad(obs))
+
+    def keep(self, step: Step) -> Step:
+        """A step of the task as rollouts keep it."""
+        return step if self.step_normalizer is None else self.step_normalizer(step)
+
     def update(self, rollout: RolloutBuffer) -> Tensor:
         """Improves the policy with a rollout, then updates the normalisers; returns (len(stat_names),) statistics.
 
@@ -211,7 +162,11 @@ class PPO:
         skipped = torch.stack([(~finite).sum(), (finite & (step_kl > self._max_kl)).sum()]).float()
         finite_weights = torch.isfinite(self.optimizer.params.all.detach().sum()).float()  # a NaN or inf stays in a sum
         std = self.policy.std.detach().mean()
-        after = torch.stack([explained, self.learning_rate, std, rollout.rewards.mean(), finite_weights])
+        reward = rollout.rewards.mean()
+        if self.step_normalizer is not None:
+            reward = self.step_normalizer.reward_sum / rollout.num_steps
+            self.step_normalizer.reward_sum.zero_()
+        after = torch.stack([explained, self.learning_rate, std, reward, finite_weights])
         return torch.cat([losses, skipped, after])
 
     def warm_up(self, rollout: RolloutBuffer) -> None:
@@ -228,7 +183,7 @@ class PPO:
         values = policy.denormalize_value(self._value(rollout.critic_obs))
         final_values = policy.denormalize_value(self._value(rollout.final_critic_obs))
         rewards = rollout.rewards
-        if cfg.normalize_reward:
+        if cfg.normalize_reward and self.step_normalizer is None:
             rewards = (rewards * self.reward_normalizer.inv_std).clamp(-cfg.reward_clip, cfg.reward_clip)
         rewards = bootstrap_time_limits(rewards, rollout.truncated, final_values, cfg.gamma)
         dones = rollout.terminated | rollout.truncated
@@ -241,11 +196,11 @@ class PPO:
     ) -> Tuple[Batch, Tensor]:
         """The rollout as samples, and the old std (A,).  All that does not depend on the parameters is computed here, once."""
         policy = self.policy
-        if self.cfg.normalize_advantage:
+        if self.cfg.normalize_advantage and self.cfg.advantage_over == "rollout":
             mean, std = self.ranks.mean_and_std(advantages)
             advantages = (advantages - mean) / (std + 1e-8)
-        obs = policy.normalize_obs(rollout.obs[:-1]).flatten(0, 1).to(self._learner.input_dtype)
-        critic_obs = policy.normalize_critic_obs(rollout.critic_obs[:-1]).flatten(0, 1).to(self._learner.input_dtype)
+        obs = self._normal_obs(rollout.obs[:-1]).flatten(0, 1).to(self._learner.input_dtype)
+        critic_obs = self._normal_critic_obs(rollout.critic_obs[:-1]).flatten(0, 1).to(self._learner.input_dtype)
         actions = rollout.actions.flatten(0, 1)
         old_std = policy.std.clone()
         # The learner computes the old means again: so the rounding to TF32 or bfloat16 cancels in the probability ratio.
@@ -286,6 +241,9 @@ class PPO:
     def _step(self, batch: Batch, old_std: Tensor) -> Tensor:
         """Does one gradient step on a minibatch; returns the first 6 of `stat_names`, (6,)."""
         cfg, std_logit = self.cfg, self.policy.std_logit
+        if cfg.normalize_advantage and cfg.advantage_over == "minibatch":
+            advantages = batch.advantages
+            batch = batch._replace(advantages=(advantages - advantages.mean()) / (advantages.std() + 1e-8))
         with self._second_stream.fork():
             value_loss = self._critic_loss(batch)
             critic_grads = torch.autograd.grad(value_loss, self._critic_params, self._value_coef)
@@ -315,7 +273,7 @@ class PPO:
         """The clipped surrogate and its penalties (), the new means (B, A) and the probability ratios (B,)."""
         cfg = self.cfg
         unbounded = self._learner.unbounded_mean(batch.obs)
-        mean = torch.tanh(unbounded)
+        mean = self._learner.mean_of(unbounded)
         loss, ratio = clipped_surrogate(mean, std, batch.actions, batch.old_log_prob, batch.advantages, cfg.clip)
         if cfg.bound_coef:
             loss = loss + cfg.bound_coef * bound_loss(unbounded, cfg.bound)
@@ -348,9 +306,12 @@ class PPO:
 
     def _update_normalizers(self, rollout: RolloutBuffer, returns: Tensor) -> None:
         ranks = self.ranks
+        if self.cfg.normalize_value:
+            self.policy.value_normalizer.update(returns.unsqueeze(-1), ranks)
+        if self.step_normalizer is not None:
+            return
         self.policy.obs_normalizer.update(rollout.obs[:-1], ranks)
         self.policy.critic_obs_normalizer.update(rollout.critic_obs[:-1], ranks)
-        self.policy.value_normalizer.update(returns.unsqueeze(-1), ranks)
         if self.cfg.normalize_reward:
             dones = rollout.terminated | rollout.truncated
             sums = discounted_sums(rollout.rewards, dones, self.discounted_return, self.cfg.gamma)
@@ -358,8 +319,8 @@ class PPO:
             self.discounted_return.copy_(torch.nan_to_num(sums[-1], 0.0, 0.0, 0.0))  # a NaN would never leave: NaN x 0
 
     def _value(self, critic_obs: Tensor) -> Tensor:
-        """The normalised value, (...), of raw critic observations (..., num_critic_obs)."""
-        inputs = self.policy.normalize_critic_obs(critic_obs).to(self._learner.input_dtype)
+        """The normalised value, (...), of a rollout's critic observations (..., num_critic_obs)."""
+        inputs = self._normal_critic_obs(critic_obs).to(self._learner.input_dtype)
         return self._learner.value_from_normalized(inputs)
 
     @torch.no_grad()

@@ -12,6 +12,7 @@ class RolloutBuffer:
     """Holds T steps of N environments in tensors that stay where they are.
 
     obs and critic_obs have T + 1 rows: row t is the view before step t, and row T is the view after the last step.
+    A critic that sees less than the task shows it gets the first num_critic_obs numbers.
     """
 
     def __init__(
@@ -22,6 +23,7 @@ class RolloutBuffer:
 
         self.num_steps = num_steps
         self.num_envs = num_envs
+        self._num_critic_obs = num_critic_obs
         self.obs = rows(num_steps + 1, num_obs)
         self.critic_obs = rows(num_steps + 1, num_critic_obs)
         self.actions = rows(num_steps, num_actions)
@@ -38,17 +40,17 @@ class RolloutBuffer:
     def restart(self, obs: Tensor, critic_obs: Tensor) -> None:
         """Makes the next rollout start from a reset of the task; obs: (N, num_obs), critic_obs: (N, num_critic_obs)."""
         self.obs[-1].copy_(obs)
-        self.critic_obs[-1].copy_(critic_obs)
+        self.critic_obs[-1].copy_(critic_obs[:, : self._num_critic_obs])
 
     def record(self, t: int, action: Tensor, step: Step) -> None:
         """Copies step t into the buffer; action: (N, A)."""
         self.actions[t].copy_(action)
         self.obs[t + 1].copy_(step.obs)
-        self.critic_obs[t + 1].copy_(step.critic_obs)
+        self.critic_obs[t + 1].copy_(step.critic_obs[:, : self._num_critic_obs])
         self.rewards[t].copy_(step.reward)
         self.terminated[t].copy_(step.terminated)
         self.truncated[t].copy_(step.truncated)
-        self.final_critic_obs[t].copy_(step.final_critic_obs)
+        self.final_critic_obs[t].copy_(step.final_critic_obs[:, : self._num_critic_obs])
 
 
 def bootstrap_time_limits(rewards: Tensor, truncated: Tensor, final_values: Tensor, gamma: float) -> Tensor:

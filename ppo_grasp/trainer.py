@@ -68,7 +68,7 @@ class Trainer:
         torch.manual_seed(cfg.seed)
         sizes: Dict[str, Any] = {
             "num_obs": task.num_obs,
-            "num_critic_obs": task.num_critic_obs,
+            "num_critic_obs": task.num_critic_obs if cfg.privileged_critic else task.num_obs,
             "num_actions": task.num_actions,
         }
         self.device = torch.device(task.device)
@@ -100,7 +100,7 @@ class Trainer:
         self.buffer = RolloutBuffer(cfg.ppo.num_steps, task.num_envs, **sizes, device=self.device)
         on_graphs = cfg.graphs and self.device.type == "cuda"
         self._collect = CapturedFunction(self._rollout, on_graphs and task.capturable, task.capture, "the rollout")
-        self._learn = CapturedFunction(self._update, on_graphs, name="the update")
+        self._learn = CapturedFunction(lambda: self.ppo.update(self.buffer), on_graphs, name="the update")
 
         self.iteration = 0
         self.env_steps = 0
@@ -199,6 +199,10 @@ class Trainer:
         self._resumed = restore(self, path)
         self._saved = True
 
+    def restart_episodes(self) -> None:
+        """Makes the next rollout start from a reset of the task."""
+        self.buffer.restart(*self.ppo.begin(*self.task.reset()))
+
     def _loop(self, log: Logger, signals: Signals) -> None:
         cfg = self.cfg
         self._start(log)
@@ -269,16 +273,17 @@ class Trainer:
         return self.cfg.keep_every is not None and self._passed(self.cfg.keep_every)
 
     def _start(self, log: Logger) -> None:
-        """Resets the task, or goes on with its episodes.  If the normalisers are new, a rollout gives them statistics and is
-        then thrown away."""
+        """Resets the task or goes on with its episodes.  A first rollout gives new normalisers statistics and is thrown away."""
         log.stage("resetting the task ...")
-        self.buffer.restart(*self.task.reset())
-        if self.policy.obs_normalizer.count == 0:
+        without_statistics = bool(self.policy.obs_normalizer.count == 0)
+        if self._resumed is None or without_statistics:
+            self.restart_episodes()
+        else:
+            resume_episodes(self, self._resumed)
+        if without_statistics:
             log.stage("first rollout ...")
             self._collect()
             self.ppo.warm_up(self.buffer)
-        elif self._resumed is not None:
-            resume_episodes(self, self._resumed)
         self._resumed = None
         if self.task.metric_names:
             self.task.metric_sums.zero_()
@@ -314,17 +319,13 @@ class Trainer:
 
     @torch.no_grad()
     def _rollout(self) -> None:
-        """Fills the buffer with T steps of the task; captured as one graph."""
+        """Fills the buffer with T steps; captured as one graph."""
         self.buffer.begin()
         with time_physics(self._times.stopwatch):
             for t in range(self.buffer.num_steps):
                 with named_range("policy"), tf32():
-                    action = self.policy.act(self.buffer.obs[t])
-                self.buffer.record(t, action, self.task.step(action))
-
-    def _update(self) -> Tensor:
-        """The whole update; captured as one graph."""
-        return self.ppo.update(self.buffer)
+                    action = self.ppo.act(self.buffer.obs[t])
+                self.buffer.record(t, action, self.ppo.keep(self.task.step(action)))
 
     def _report_running(self, log: Logger) -> None:
         """Logs the iteration before, if it is not logged yet."""

@@ -30,7 +30,8 @@ def timed(meter: Meter, model: PPO) -> None:
         train()
         meter.end_update()
 
-    buffer.compute_returns_and_advantage, model.train = timed_advantages, timed_train
+    buffer.compute_returns_and_advantage = timed_advantages  # type: ignore[method-assign]
+    model.train = timed_train  # type: ignore[method-assign]
 
 
 def run(env: SteppedTask, s: Settings, meter: Meter, directory: Path) -> None:

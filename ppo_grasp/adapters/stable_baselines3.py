@@ -60,8 +60,8 @@ class VecEnv(StableBaselinesVecEnv):
         """Does nothing: there is nothing to close."""
 
     def get_attr(self, attr_name: str, indices: Any = None) -> List[Any]:
-        """An attribute of the environments, which are all one object.  None if there is no such attribute."""
-        return [getattr(self, attr_name, None)] * len(list(self._get_indices(indices)))
+        """An attribute of the environments, which are all one object.  Raises AttributeError if there is none."""
+        return [getattr(self, attr_name)] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Raises NotImplementedError: environments have no attributes of their own."""

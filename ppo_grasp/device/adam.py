@@ -50,8 +50,9 @@ class Adam:
     seconds, and it takes gradients and the flag to skip a step through attributes.
     """
 
-    def __init__(self, params: Sequence[Tensor], learning_rate: float, spare: int = 0) -> None:
+    def __init__(self, params: Sequence[Tensor], learning_rate: float, spare: int = 0, eps: float = EPS) -> None:
         """The parameters, in float32, become views of `params.all`.  spare: of the gradients, see `Flat`."""
+        self._eps = eps
         self.params, self._means, self._squares = (Flat(params) for _ in range(3))
         self.grads = Flat(params, spare=spare)
         self.params.hold(params)
@@ -79,7 +80,7 @@ class Adam:
             beta2=BETAS[1],
             lr=self.learning_rate,
             weight_decay=0.0,
-            eps=EPS,
+            eps=self._eps,
             maximize=False,
         )
 

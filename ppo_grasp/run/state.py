@@ -83,21 +83,22 @@ def restore(trainer: Trainer, path: Union[str, Path]) -> Dict[str, Any]:
 
 
 def resume_episodes(trainer: Trainer, state: Dict[str, Any]) -> None:
-    """Goes on in the middle of the episodes, or says why they are new.  The task has been reset before.
+    """Resets the task and goes on in the middle of the episodes, or says why they are new.
 
     The random state is restored last, since all of this may draw from it.
     """
-    reason = "the checkpoint holds none"
-    if trainer.ranks.size > 1:
-        reason = "several processes keep none"
-    elif state["episodes"] is not None:
+    if trainer.ranks.size > 1 or state["episodes"] is None:
+        reason = "several processes keep none" if trainer.ranks.size > 1 else "the checkpoint holds none"
+        trainer.restart_episodes()
+    else:
         try:
+            trainer.task.reset()
             trainer.task.load_episodes_state(state["episodes"])
             trainer.buffer.restart(state["seen"]["obs"], state["seen"]["critic_obs"])
             reason = ""
         except (ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]
-            trainer.buffer.restart(*trainer.task.reset())
+            trainer.restart_episodes()
     if reason and trainer.iteration > 0:
         print(f"new episodes begin: {reason}", flush=True)
     seed = trainer.cfg.seed + trainer.iteration

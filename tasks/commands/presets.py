@@ -133,7 +133,8 @@ def defaults(words: Sequence[str]) -> TrainArgs:
     args = TrainArgs()
     if asked.preset == "recipe":
         args.task = replace(args.task, reward="recipe", curriculum="recipe", max_stray=0.06)
-        args.trainer.ppo = PPOCfg.recipe()
+        args.trainer.ppo, args.trainer.amp, args.trainer.privileged_critic = PPOCfg.recipe(), False, False
+        args.trainer.network.distribution, args.trainer.network.init_std = "gaussian", 1.0
         for name, settings in registry.recipe_settings().items():
             setattr(args, name, settings)
     elif asked.preset == "sim2real":

@@ -107,7 +107,7 @@ def train_in(
     if sim.running_evaluation:  # else the policy is measured in the worlds of the training
         episodes = share(args.eval_envs, ranks)
         eval_task = build.make_task(sim.name, eval_objects, episodes, args.task, args.hand, settings, evaluation=True)
-    measure = evaluation(args, ranks, task, eval_task, lambda: trainer.buffer.restart(*task.reset()))
+    measure = evaluation(args, ranks, task, eval_task, lambda: trainer.restart_episodes())
 
     def say(row: Dict[str, float]) -> str:
         return "; ".join(filter(None, (overflow(row, sim), describe(row, sim.has_few_hands()))))

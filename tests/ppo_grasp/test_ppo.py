@@ -264,7 +264,7 @@ def test_normalisers_see_the_rollout_only_after_the_gradient_steps() -> None:
 
 
 def test_warm_up_moves_statistics_and_no_parameter() -> None:
-    ppo, rollout = make_ppo(PPOCfg.recipe()), make_rollout()
+    ppo, rollout = make_ppo(PPOCfg(normalize_reward=True)), make_rollout()
     before = parameters(ppo)
     ppo.warm_up(rollout)
     assert all(torch.equal(a, b) for a, b in zip(before, parameters(ppo)))

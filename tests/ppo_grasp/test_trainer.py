@@ -65,14 +65,17 @@ def test_without_the_value_at_time_limits_it_would_not(tmp_path: Path, monkeypat
     assert train(tmp_path, seed=0) < 0.95
 
 
-def test_resume_is_exact(tmp_path: Path) -> None:
+@pytest.mark.parametrize("normalize_at", ["update", "step"])
+def test_resume_is_exact(normalize_at: str, tmp_path: Path) -> None:
     """N + M iterations equal N, save, load, M: bit by bit, on a task whose episodes all end with the rollout."""
     N, M = 3, 4
 
     def trainer(name: str, iterations: int, seed: int = 0) -> Trainer:
         torch.manual_seed(seed)
         task = DoubleIntegrator(32, time_limit=16, rest_every_limit=True)
-        return Trainer(task, cfg_for(iterations, 32, seed, normalize_reward=True), tmp_path / name)
+        return Trainer(
+            task, cfg_for(iterations, 32, seed, normalize_reward=True, normalize_at=normalize_at), tmp_path / name
+        )
 
     whole = trainer("whole", N + M)
     whole.run()
