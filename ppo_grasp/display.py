@@ -130,6 +130,9 @@ class Display:
         for text, name in zip(self._success(row), names):
             share = text.split(" in ")[0]
             body.add_row("[bold green]success", f"[bold green]{share}[/] {name}")
+        sentence = self._describe(row)
+        if sentence:  # beside success, because it says why that is what it is
+            body.add_row("[bold cyan]note", Text(sentence, style="cyan"))
         body.add_row("[bold]reward", f"{row.get('reward', math.nan):.4g} per step")
         rate = f"learning rate {row.get('learning_rate', math.nan):.2e}"
         body.add_row("[bold]KL", f"{row.get('kl', math.nan):.4f}, {rate}")
@@ -140,9 +143,6 @@ class Display:
         if self._troubles():
             body.add_row("[bold yellow]diagnostics", f"[yellow]{self._troubles()}[/] since the checkpoint before")
         blocks.append(body)
-        sentence = self._describe(row)
-        if sentence:
-            blocks.append(Text(sentence, style="cyan"))
         return Group(*blocks, _columns(own, width))
 
 

@@ -105,6 +105,19 @@ def test_training_says_how_far_it_is_while_nothing_is_held(run: Run, tiny: Tuple
     assert describe({**row, "success_rate": 0.01}, False) == "" == describe({**row, "eval_success_rate": 0.2}, False)
 
 
+def test_what_is_said_while_nothing_is_held_follows_what_is_trained() -> None:
+    row = {"success_rate": 0.0, "touched_rate": 0.5, "ever_success_rate": 0.0, "lift_height_m": 0.01, "env_steps": 5e5}
+    assert "before 2 M steps, in 8 min" in describe({**row, "steps_per_s": 3e3}, True)  # 1.5 M steps are 500 s
+    assert "before 6 M steps, in 14 s" in describe({**row, "steps_per_s": 4e5}, False)
+    assert "a few grasps were held before, none now: 50 %" in describe(row, True, held_before=True)
+    recipe = describe(row, True, "recipe")
+    assert "pays for lifting in full only after 10 M steps" in recipe and "usually" not in recipe
+    practice = {"start_success/lowered": 0.0, "start_success/rising": 0.4, "start_success/at_goal": 0.82}
+    assert "start inside a grasp: at goal 82 %, rising 40 %, lowered 0 %; first" in describe({**row, **practice}, True)
+    none = dict.fromkeys(practice, 0.0)
+    assert "none is held after a start inside a grasp either; first" in describe({**row, **none}, True)
+
+
 def test_settings_of_a_training_are_written_down(run: Run, tiny: Tuple[object, ...], tmp_path: Path) -> None:
     """The weights that were used, with those of the command line, and the revision of the program."""
     words = ("--total-timesteps", 32, "--run-dir", "r", "--reward-weights", "lift", 0.125)

@@ -25,7 +25,7 @@ from tasks.commands.report import after_training
 from tasks.evaluation.measure import STEADINESS, evaluate
 from tasks.evaluation.trained_for import identity
 from tasks.grasp import build
-from tasks.grasp.environment import GraspTask
+from tasks.grasp.environment import PHASE_STEPS, GraspTask
 from tasks.grasp.observations import ACTOR, Layout, observation_sizes
 from tasks.grasp.randomisation.config import check as check_random
 from tasks.grasp.rewards import resolve
@@ -109,8 +109,13 @@ def train_in(
         eval_task = build.make_task(sim.name, eval_objects, episodes, args.task, args.hand, settings, evaluation=True)
     measure = evaluation(args, ranks, task, eval_task, lambda: trainer.restart_episodes())
 
+    held_before = False
+
     def say(row: Dict[str, float]) -> str:
-        return "; ".join(filter(None, (overflow(row, sim), describe(row, sim.has_few_hands()))))
+        nonlocal held_before
+        progress = describe(row, sim.has_few_hands(), args.task.reward, held_before)
+        held_before = held_before or _held(row) > 0
+        return "; ".join(filter(None, (overflow(row, sim), progress)))
 
     trainer = Trainer(task, args.trainer, run_dir, measure, config, say, BEST_BY, ranks, eval_task)
     if checkpoint is not None:
@@ -267,23 +272,58 @@ def overflow(row: Dict[str, float], sim: registry.SimulatorEntry) -> str:
     return f"contacts did not fit into the simulator's buffers in {worlds:.0f} worlds{raised}"
 
 
-def describe(row: Dict[str, float], few_hands: bool) -> str:
-    """How wide the disturbances are, if they widen; and how far a training has come that holds nothing yet."""
+def describe(row: Dict[str, float], few_hands: bool, reward: str = "default", held_before: bool = False) -> str:
+    """How wide the disturbances are, if they widen; and how far a training has come that holds nothing.
+
+    few_hands: hundreds of hands, not thousands.  reward: name of its preset.  held_before: an earlier row had a held grasp.
+    """
     width = f"disturbances at {100 * row['disturbance_scale']:.0f} %" if "disturbance_scale" in row else ""
-    return "; ".join(part for part in (width, _no_grasp_yet(row, few_hands)) if part)
+    return "; ".join(part for part in (width, _no_grasp_yet(row, few_hands, reward, held_before)) if part)
 
 
-def _no_grasp_yet(row: Dict[str, float], few_hands: bool) -> str:
-    """How far a training has come that holds nothing yet, and when to expect more; empty once something is held."""
-    if max(row.get("success_rate", 0.0), row.get("eval_success_rate", 0.0)) >= 0.005:
+def _held(row: Dict[str, float]) -> float:
+    """The share of grasps held, in training or in evaluation, whichever is larger."""
+    return max(row.get("success_rate", 0.0), row.get("eval_success_rate", 0.0))
+
+
+def _no_grasp_yet(row: Dict[str, float], few_hands: bool, reward: str, held_before: bool) -> str:
+    """What episodes reach while none is held, and when to expect more; empty if some are held."""
+    if _held(row) >= 0.005:
         return ""
-    usual = FIRST_GRASPS[few_hands]
     touched, at_goal, lift = (row.get(k, 0.0) for k in ("touched_rate", "ever_success_rate", "lift_height_m"))
-    late = ": this one is late" if row["env_steps"] > usual else ""
-    return (
-        f"nothing held yet: {100 * touched:.0f} % of episodes touch the object, {100 * at_goal:.0f} % bring it to the goal, "
-        f"and it rises by {100 * lift:.1f} cm on average; first grasps usually come before {usual / 1e6:.0f} M steps{late}"
+    head = "a few grasps were held before, none now" if held_before else "nothing held yet"
+    reached = (
+        f"{head}: {100 * touched:.0f} % of episodes touch the object, {100 * at_goal:.0f} % bring it to the goal, "
+        f"and it rises by {100 * lift:.1f} cm on average"
     )
+    return "; ".join(part for part in (reached, _from_grasps(row), _outlook(row, few_hands, reward)) if part)
+
+
+def _from_grasps(row: Dict[str, float]) -> str:
+    """How many are held of the episodes that start inside a grasp, the easiest starts first; empty if none start there."""
+    prefix = "start_success/"
+    shares = {k[len(prefix) :].replace("_", " "): v for k, v in row.items() if k.startswith(prefix)}
+    if not shares:
+        return ""
+    if max(shares.values()) < 0.005:
+        return "none is held after a start inside a grasp either"
+    each = reversed([f"{name} {100 * share:.0f} %" for name, share in shares.items()])
+    return f"held after a start inside a grasp: {', '.join(each)}"
+
+
+def _outlook(row: Dict[str, float], few_hands: bool, reward: str) -> str:
+    """When to expect the first grasps."""
+    if reward == "recipe":
+        return f"this reward pays for lifting in full only after {PHASE_STEPS / 1e6:.0f} M steps"
+    usual = FIRST_GRASPS[few_hands]
+    text = f"first grasps usually come before {usual / 1e6:.0f} M steps"
+    left, speed = usual - row["env_steps"], row.get("steps_per_s", 0.0)
+    if left < 0:
+        return f"{text}: this one is late"
+    if speed <= 0:
+        return text
+    seconds = left / speed
+    return f"{text}, in {seconds / 60:.0f} min" if seconds >= 90 else f"{text}, in {seconds:.0f} s"
 
 
 def task_config(args: TrainArgs, sim: registry.SimulatorEntry) -> Dict[str, Any]:
