@@ -91,7 +91,7 @@ def test_train_resume_and_evaluate(run: Run, tiny: Tuple[object, ...], tmp_path:
 def test_training_says_how_far_it_is_while_nothing_is_held(run: Run, tiny: Tuple[object, ...]) -> None:
     done = run("train.py", *tiny, "--total-timesteps", 32, "--run-dir", "r")
     assert re.search(r"nothing held yet: \d+ % of episodes touch the object, \d+ % bring it to the goal", done.out)
-    assert "first grasps usually come before 2 M steps" in done.out
+    assert "first grasps usually come before 1 M steps" in done.out
     assert "kernel" not in done.out, "none are compiled on a processor"
     row = {
         "success_rate": 0.0,
@@ -101,14 +101,14 @@ def test_training_says_how_far_it_is_while_nothing_is_held(run: Run, tiny: Tuple
         "env_steps": 7e6,
     }
     assert "50 % of episodes touch the object, 2 % bring it to the goal, and it rises by 3.4 cm" in describe(row, False)
-    assert "before 6 M steps: this one is late" in describe(row, False)
+    assert "before 5 M steps: this one is late" in describe(row, False)
     assert describe({**row, "success_rate": 0.01}, False) == "" == describe({**row, "eval_success_rate": 0.2}, False)
 
 
 def test_what_is_said_while_nothing_is_held_follows_what_is_trained() -> None:
     row = {"success_rate": 0.0, "touched_rate": 0.5, "ever_success_rate": 0.0, "lift_height_m": 0.01, "env_steps": 5e5}
-    assert "before 2 M steps, in 8 min" in describe({**row, "steps_per_s": 3e3}, True)  # 1.5 M steps are 500 s
-    assert "before 6 M steps, in 14 s" in describe({**row, "steps_per_s": 4e5}, False)
+    assert "before 1 M steps, in 3 min" in describe({**row, "steps_per_s": 3e3}, True)  # 0.5 M steps are 167 s
+    assert "before 5 M steps, in 11 s" in describe({**row, "steps_per_s": 4e5}, False)
     assert "a few grasps were held before, none now: 50 %" in describe(row, True, held_before=True)
     recipe = describe(row, True, "recipe")
     assert "pays for lifting in full only after 10 M steps" in recipe and "usually" not in recipe

@@ -36,7 +36,7 @@ from tasks.simulators import memory, registry
 RUNS = Path("runs")
 BEST_BY = ("still_success_rate", "success_rate")
 """The measures that decide which checkpoint is the best."""
-FIRST_GRASPS = {True: 2e6, False: 6e6}
+FIRST_GRASPS = {True: 1e6, False: 5e6}
 """Environment steps by which a training usually has its first grasps, with few hands and with thousands."""
 
 
@@ -314,7 +314,7 @@ def _from_grasps(row: Dict[str, float]) -> str:
 def _outlook(row: Dict[str, float], few_hands: bool, reward: str) -> str:
     """When to expect the first grasps."""
     if reward == "recipe":
-        return f"this reward pays for lifting in full only after {PHASE_STEPS / 1e6:.0f} M steps"
+        return f"this reward pays for lifting in full only after {PHASE_STEPS / 1e6:.0f} M steps, and grasps come soon after that"
     usual = FIRST_GRASPS[few_hands]
     text = f"first grasps usually come before {usual / 1e6:.0f} M steps"
     left, speed = usual - row["env_steps"], row.get("steps_per_s", 0.0)
