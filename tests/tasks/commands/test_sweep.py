@@ -18,6 +18,7 @@ from tasks.commands.sweep import measures, picture, plan, tables
 from tasks.commands.sweep.__main__ import command
 from tasks.commands.sweep.jobs import Job, Pool, shared_gpu
 from tasks.evaluation.page.runs import Group, load_run
+from tasks.grasp.rewards import resolve
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -44,6 +45,22 @@ def test_a_value_stands_after_what_all_have_and_may_have_several_words() -> None
     assert [c.args.trainer.ppo.clip_value_loss for c in found[4:6]] == [True, False]
     assert (found[6].name, found[6].args.physics.substeps) == ("fine", 4)
     assert all(c.args.preset == "recipe" for c in found)
+
+
+def test_the_published_cures_can_be_given_to_the_recipe() -> None:
+    vary = (
+        "ppo.learning-rate|1e-4",
+        "ppo.entropy-coef|0.01",
+        "reward-weights|contact 1.0|action_rate -0.05",
+        "reward-scale|0.1",
+    )
+    found = planned(vary, ["120 Hz: --physics.timestep 0.008333333333 --physics.substeps 4"], base="--preset recipe")
+    ppos, tasks = [c.args.trainer.ppo for c in found], [c.args.task for c in found]
+    assert (ppos[0].learning_rate, ppos[1].entropy_coef, tasks[4].reward_scale) == (1e-4, 0.01, 0.1)
+    weights = [{t.name: t.weight for t in resolve(task.reward, task.reward_weights)} for task in tasks[2:4]]
+    assert (weights[0]["contact"], weights[1]["action_rate"]) == (1.0, -0.05)
+    assert found[5].args.physics.control_dt == pytest.approx(1 / 30) and found[5].args.physics.substeps == 4
+    assert all(ppo.normalize_at == "step" and task.reward == "recipe" for ppo, task in zip(ppos, tasks))
 
 
 def test_the_same_settings_are_trained_once(tmp_path: Path) -> None:
