@@ -85,6 +85,7 @@ def train_in(
         policy, _ = load_policy(checkpoint_path(args.init_policy, "--init-policy"))
         for name in ("actor_hidden", "critic_hidden", "distribution", "init_std"):
             setattr(args.trainer.network, name, getattr(policy.cfg, name))
+        args.trainer.privileged_critic = policy.cfg.num_critic_obs > policy.cfg.num_obs
     if not sim.runs_on_gpu():  # its threads and torch's take turns; they disturb each other if both want every core
         torch.set_num_threads(max(1, cores() // (2 * ranks.local_size)))
     forecast = ""
