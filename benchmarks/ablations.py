@@ -17,19 +17,15 @@ Run `python -m tasks.compile_kernels` before, else every process of the first ba
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, Dict, Generator, Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, Generator, Iterator, List, Optional, Sequence, Tuple
 
 import torch
 import tyro
@@ -44,6 +40,7 @@ from time_to_success import TRAIN, Row, analyse, joined, number, rows_from
 from ppo_grasp import load_policy
 from ppo_grasp.device.policy_runner import PolicyRunner
 from tasks.commands.compile_kernels import compile_missing
+from tasks.commands.sweep.jobs import Job, Pool, shared_gpu
 from tasks.evaluation.measure import evaluate
 from tasks.evaluation.settings import trained_with
 from tasks.grasp.environment import GraspTask
@@ -121,44 +118,19 @@ def trainings(args: Args, place: Path) -> List[Row]:
     return found
 
 
-@contextmanager
-def shared_gpu(wanted: bool) -> Iterator[Dict[str, str]]:
-    """The environment variables of processes that share a GPU.  Where MPS is installed, its server runs inside this context."""
-    control = shutil.which("nvidia-cuda-mps-control") if wanted and torch.cuda.is_available() else None
-    with (
-        tempfile.TemporaryDirectory()
-    ) as folder:  # in a folder of its own, so that it does not meddle with another server
-        own = {**os.environ, "CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
-        quiet: Dict[str, Any] = {"env": own, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        started = control is not None and subprocess.run([control, "-d"], **quiet).returncode == 0
-        try:
-            yield own if started else dict(os.environ)
-        finally:
-            if started:
-                subprocess.run([str(control)], input="quit\n", text=True, **quiet)
-
-
 def run_all(waiting: Sequence[Row], together: int, environment: Dict[str, str]) -> Generator[Row, None, None]:
     """Runs all trainings, `together` at a time, with their output in RUN_DIR/train.log.  Yields each one when it ends."""
-    queue = list(waiting)
-    running: List[Tuple[Row, subprocess.Popen, float]] = []
+    rows = {run["run_dir"]: run for run in waiting}
+    jobs = [Job(path, {"training": run["command"]}, Path(path) / "train.log") for path, run in rows.items()]
+    pool = Pool(jobs, together, environment)
     try:
-        while queue or running:
-            while queue and len(running) < together:
-                run = queue.pop(0)
-                Path(run["run_dir"]).mkdir(parents=True)
-                with open(Path(run["run_dir"]) / "train.log", "w", encoding="utf-8") as log:
-                    command = [sys.executable, *run["command"]]
-                    process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-                running.append((run, process, time.monotonic()))
-            time.sleep(0.5)
-            for one in [one for one in running if one[1].poll() is not None]:
-                running.remove(one)
-                yield {**one[0], "process_s": time.monotonic() - one[2], **outcome(one[0], one[1].returncode)}
+        while pool.waiting or pool.running:
+            for job in pool.poll():
+                run = rows[job.name]
+                yield {**run, "process_s": job.seconds, **outcome(run, job.status or 0)}
+            time.sleep(0.3)
     finally:
-        for end in (subprocess.Popen.terminate, subprocess.Popen.wait):
-            for _, process, _ in running:
-                end(process)
+        pool.end()
 
 
 def outcome(run: Row, status: int) -> Row:
@@ -260,7 +232,9 @@ def main(args: Args) -> None:
             args.json.write_text(json.dumps(written, indent=2, default=str))
 
     todo = trainings(args, place)
-    with shared_gpu(args.together > 1) as environment, closing(run_all(todo, args.together, environment)) as ended:
+    with shared_gpu(args.together > 1 and torch.cuda.is_available()) as environment, closing(
+        run_all(todo, args.together, environment)
+    ) as ended:
         for run in ended:
             runs.append(run)
             said = run.get("failed") or f"best {number(run['best_held'])} % held in running evaluation"

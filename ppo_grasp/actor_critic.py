@@ -52,6 +52,8 @@ class ActorCritic(nn.Module):
 
     def __init__(self, cfg: ActorCriticCfg) -> None:
         super().__init__()
+        if cfg.distribution not in ("tanh", "gaussian"):
+            raise ValueError(f"distribution {cfg.distribution!r}: must be tanh or gaussian")
         self._tanh = cfg.distribution == "tanh"
         if self._tanh and not cfg.min_std < cfg.init_std < cfg.max_std:
             raise ValueError(

@@ -129,10 +129,13 @@ def test_settings_of_a_training_are_written_down(run: Run, tiny: Tuple[object, .
     assert config["versions"]["program"] == checkpoint.program_version()
 
 
-def test_training_begins_with_a_policy(run: Run, tiny: Tuple[object, ...], policy: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("preset", ["default", "recipe"])
+def test_training_begins_with_a_policy(
+    preset: str, run: Run, tiny: Tuple[object, ...], policy: Path, tmp_path: Path
+) -> None:
     """Its networks are as large, whatever is asked; with --resume the run that is resumed goes before."""
     still = [word for name in ("", "min-", "max-") for word in (f"--ppo.{name}learning-rate", 1e-9)]
-    words = (*tiny, *still, "--init-policy", policy, "--resume", "auto")
+    words = (*tiny, *still, "--preset", preset, "--init-policy", policy, "--resume", "auto")
     done = run("train.py", *words, "--total-timesteps", 32)
     assert done.status == 0, done.err
     (folder,) = (tmp_path / "runs").iterdir()

@@ -128,8 +128,11 @@ def _score(state: Dict[str, Any], best_by: Tuple[str, ...]) -> Tuple[float, ...]
 
 
 def check_sizes(network: ActorCriticCfg, other: Mapping[str, Any], what: str) -> None:
-    """Raises CheckpointError if the networks of `other` have other sizes."""
+    """Raises CheckpointError if the networks of `other` have other sizes, or another distribution of actions."""
     for name in SIZES:
         here, there = getattr(network, name), other.get(name)
         if here != there:
             raise CheckpointError(f"{what} has {name} {there}, here it is {here}")
+    there = other.get("distribution", "tanh")  # there was no other
+    if network.distribution != there:
+        raise CheckpointError(f"{what} has distribution {there}, here it is {network.distribution}")

@@ -32,12 +32,17 @@ def checkpoint_path(given: Optional[Path], option: str = "--checkpoint", hand: O
     return given
 
 
+def check_set(name: str, option: str = "--objects") -> None:
+    """Raises ValueError if there are no such objects."""
+    if name not in OBJECT_SETS and not Path(name).is_dir():
+        raise ValueError(f"{option} {name}: choose from {', '.join(OBJECT_SETS)}, or give a directory of meshes")
+
+
 def load_set(
     name: str, scale: float = 1.0, skip_bad: bool = False, option: str = "--objects", count: Optional[int] = None
 ) -> ObjectSet:
     """`load_objects`, with a progress bar while meshes load."""
-    if name not in OBJECT_SETS and not Path(name).is_dir():
-        raise ValueError(f"{option} {name}: choose from {', '.join(OBJECT_SETS)}, or give a directory of meshes")
+    check_set(name, option)
     with progress_bar(f"loading {name}", "objects") as bar:
         task = bar.add_task("", total=None)
         return load_objects(

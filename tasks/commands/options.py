@@ -23,21 +23,26 @@ LARGEST = 2**63 - 1
 
 
 def parse(
-    args_type: Type[Args], default: Optional[Args] = None, common: Optional[Mapping[str, Sequence[str]]] = None
+    args_type: Type[Args],
+    default: Optional[Args] = None,
+    common: Optional[Mapping[str, Sequence[str]]] = None,
+    words: Optional[Sequence[str]] = None,
 ) -> Args:
     """The command line as args_type.  Ends the program for --help, and with one sentence for what is wrong.
 
     default: the values of options that are not given.  common: the options that --help shows, by title; else it shows all.
+    words: to read instead of the command line.
     """
     default = args_type() if default is None else default
-    for word in sys.argv[1:]:
+    words = sys.argv[1:] if words is None else words
+    for word in words:
         if word in ("-h", "--help", "--help-all"):
             print_help(args_type, default, None if word == "--help-all" else common)
             raise SystemExit(0)
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(args_type, default=default, config=(tyro.conf.AvoidSubcommands,))
+            return tyro.cli(args_type, args=list(words), default=default, config=(tyro.conf.AvoidSubcommands,))
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
@@ -74,7 +79,7 @@ def check_numbers(args: Any, flat: Sequence[str] = (), positive: Sequence[str] =
                 continue
             if not math.isfinite(number) or number > LARGEST:
                 raise ValueError(f"{option} {number:g}: must be a finite number")
-            if isinstance(number, int) and number < 1 and field.name != "seed":
+            if isinstance(number, int) and number < 1 and field.name not in ("seed", "seeds"):
                 raise ValueError(f"{option} {number}: must be at least 1")
             if number < 0 or (number == 0 and field.name in positive):
                 raise ValueError(

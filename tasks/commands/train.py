@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 
@@ -44,12 +44,14 @@ def command() -> None:
     """Reads the command line and trains."""
     words = sys.argv[1:]
 
-    def run() -> None:
-        args = options.parse(TrainArgs, defaults(words), COMMON)
-        options.check_simulator_options(words, registry.choose(args.sim))
-        train(args)
+    errors.run(lambda: train(read(words)))
 
-    errors.run(run)
+
+def read(words: Sequence[str]) -> TrainArgs:
+    """The options of a command line.  Ends the program if they cannot be read.  Raises ValueError for another simulator's."""
+    args = options.parse(TrainArgs, defaults(words), COMMON, words)
+    options.check_simulator_options(words, registry.choose(args.sim))
+    return args
 
 
 def train(args: TrainArgs) -> None:
@@ -81,10 +83,11 @@ def train_in(
     policy = None
     if args.init_policy is not None:
         policy, _ = load_policy(checkpoint_path(args.init_policy, "--init-policy"))
-        network = args.trainer.network
-        network.actor_hidden, network.critic_hidden = policy.cfg.actor_hidden, policy.cfg.critic_hidden
+        for name in ("actor_hidden", "critic_hidden", "distribution", "init_std"):
+            setattr(args.trainer.network, name, getattr(policy.cfg, name))
+        args.trainer.privileged_critic = policy.cfg.num_critic_obs > policy.cfg.num_obs
     if not sim.runs_on_gpu():  # its threads and torch's take turns; they disturb each other if both want every core
-        torch.set_num_threads(max(1, (os.cpu_count() or 2) // (2 * ranks.local_size)))
+        torch.set_num_threads(max(1, cores() // (2 * ranks.local_size)))
     forecast = ""
     if sim.memory_measured:
         on_gpu = sim.runs_on_gpu()
@@ -144,6 +147,11 @@ def agree(
             )
     of_first = each[0]["checkpoint"]
     return Path(each[0]["run_dir"]), of_first and Path(of_first)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
 
 
 def share(eval_envs: int, ranks: Ranks) -> int:

@@ -18,6 +18,8 @@ class GraspCfg:
     reward_weights: Dict[str, float] = field(default_factory=dict)
     """Weights that replace those of the preset, by the term's name: `--reward-weights lift 0.5 still 0.2`.  0 switches a term
     off."""
+    reward_scale: float = 1.0
+    """All weights of the reward are multiplied by this."""
     curriculum: Literal["uniform", "recipe", "adaptive"] = "adaptive"
     """Which objects training episodes get: see `tasks.grasp.curriculum`."""
     curriculum_floor: float = 0.25

@@ -61,7 +61,7 @@ class GraspTask(VecTask):
         self.curriculum = ObjectCurriculum(
             cfg.curriculum, self.library.kind, len(objects.kinds), device, cfg.curriculum_floor
         )
-        self.reward = Reward(resolve(cfg.reward, cfg.reward_weights), device)
+        self.reward = Reward(resolve(cfg.reward, cfg.reward_weights, cfg.reward_scale), device)
         self.targets = DriveTargets(hand, cfg, n, device)
         self.situation = SituationReader(simulator, hand, self.library, cfg.success_radius, cfg.table_half_side)
         self.episodes = Episodes(hand, cfg, n, simulator.control_dt, evaluation, device)

@@ -273,14 +273,18 @@ PRESETS: Dict[str, Preset] = {
 }
 
 
-def resolve(preset: str, weights: Mapping[str, float]) -> Preset:
-    """The preset's terms, with the weights that are given in place of its own.  Raises ValueError for an unknown name."""
+def resolve(preset: str, weights: Mapping[str, float], scale: float = 1.0) -> Preset:
+    """The preset's terms, with the weights that are given in place of its own.  Raises ValueError for an unknown name.
+
+    scale: all weights are multiplied by it.
+    """
     terms = PRESETS[preset]
     names = [t.name for t in terms]
     unknown = [name for name in weights if name not in names]
     if unknown:
         raise ValueError(f"--reward-weights {' '.join(unknown)}: the terms of {preset!r} are {', '.join(names)}")
-    return tuple(t.scaled(weights[t.name]) if t.name in weights else t for t in terms)
+    chosen = (t.scaled(weights[t.name]) if t.name in weights else t for t in terms)
+    return tuple(t._replace(weight=scale * t.weight, slope=scale * t.slope) for t in chosen)
 
 
 class Reward:

@@ -138,18 +138,3 @@ def test_who_gives_up_leaves_nothing_running(tmp_path: Path) -> None:
     runs.close()
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
-
-
-def test_a_shared_gpu_has_a_server_of_its_own_for_as_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    control, said = tmp_path / "nvidia-cuda-mps-control", tmp_path / "said"
-    control.write_text(f'#!/bin/sh\nif [ "$1" = -d ]; then echo start >> {said}; else cat >> {said}; fi\n')
-    control.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr(ablations.torch.cuda, "is_available", lambda: True)
-    with pytest.raises(KeyboardInterrupt), ablations.shared_gpu(True) as environment:
-        assert Path(environment["CUDA_MPS_PIPE_DIRECTORY"]).is_dir()
-        assert said.read_text() == "start\n"
-        raise KeyboardInterrupt
-    assert said.read_text() == "start\nquit\n"
-    with ablations.shared_gpu(False) as environment:
-        assert environment == dict(os.environ)

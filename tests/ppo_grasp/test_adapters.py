@@ -221,6 +221,14 @@ def test_stable_baselines3_trains() -> None:
     assert moved(before, copied(model.policy)) and model.num_timesteps == 3 * 16 * 8
 
 
+def test_stable_baselines3_finds_attributes_or_is_told_that_there_are_none() -> None:
+    envs = adapter("stable_baselines3").VecEnv(task())
+    assert envs.get_attr("num_envs", [0, 2]) == [8, 8] and envs.get_attr("render_mode") == [None] * 8
+    with pytest.raises(AttributeError, match="spec"):
+        envs.get_attr("spec")
+    assert not envs.has_attr("spec")
+
+
 def test_stable_baselines3_is_told_what_a_time_limit_cut_off() -> None:
     envs, plain = adapter("stable_baselines3").VecEnv(together()), together()
     envs.reset(), plain.reset()

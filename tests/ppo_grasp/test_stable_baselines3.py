@@ -120,15 +120,15 @@ def test_three_iterations_make_the_same_policy(tmp_path: Path, monkeypatch: pyte
     noise = torch.randn(iterations * T, N, 1, generator=generator)
     keys = torch.rand(iterations * cfg.num_epochs, T * N, generator=generator)
 
-    env = VecNormalize(VecEnv(Track()), gamma=cfg.gamma)
+    env: Any = VecNormalize(VecEnv(Track()), gamma=cfg.gamma)
     model = theirs(env, cfg)
     steps = TrainerCfg(total_timesteps=iterations * T * N, ppo=cfg, network=network(), privileged_critic=False)
     trainer = Trainer(Track(), steps, tmp_path)
     for name, own in layers(model.policy).items():
         ours = [x for x in getattr(trainer.policy, name) if isinstance(x, nn.Linear)]
-        for i, (mine, other) in enumerate(zip(ours, own)):
-            mine.weight.data[:, : 2 if i == 0 else None] = other.weight.data
-            mine.bias.data.copy_(other.bias.data)
+        for i, (layer, other) in enumerate(zip(ours, own)):
+            layer.weight.data[:, : 2 if i == 0 else None] = other.weight.data
+            layer.bias.data.copy_(other.bias.data)
     start = parameters(trainer.policy)
     for name, x in parameters_of_theirs(model.policy).items():
         assert torch.equal(x, start[name]), f"{name} begins with other values"
@@ -156,7 +156,7 @@ def test_three_iterations_make_the_same_policy(tmp_path: Path, monkeypatch: pyte
 
     mine, other = parameters(trainer.policy), parameters_of_theirs(model.policy)
     for name, x in mine.items():
-        torch.testing.assert_close(x, other[name], rtol=1e-3, atol=2e-5, msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(x, other[name], rtol=1e-3, atol=2e-5, msg=name)
         assert (x - start[name]).abs().max() > 5e-3, f"{name} has hardly moved, so the test would see nothing"
     for normalizer, statistics in (
         (trainer.policy.obs_normalizer, env.obs_rms),
@@ -173,7 +173,7 @@ def test_three_iterations_make_the_same_policy(tmp_path: Path, monkeypatch: pyte
 def test_every_step_is_normalised_as_by_vec_normalize() -> None:
     """Observations, what time limits cut off, and rewards; some of each are clipped at 10."""
     cfg = recipe()
-    env = VecNormalize(VecEnv(Track(wild=True)), gamma=cfg.gamma, clip_obs=10.0, clip_reward=10.0, epsilon=1e-8)
+    env: Any = VecNormalize(VecEnv(Track(wild=True)), gamma=cfg.gamma, clip_obs=10.0, clip_reward=10.0, epsilon=1e-8)
     policy = ActorCritic(dataclasses.replace(network(), num_obs=2, num_critic_obs=2, num_actions=1))
     ppo, task = PPO(policy, cfg, N), Track(wild=True)
     seen, clipped, rewards = env.reset(), {"obs": 0, "reward": 0}, 0.0
@@ -216,8 +216,9 @@ def test_advantages_are_their_buffers() -> None:
         buffer.add(zeros, zeros, with_rest, start, torch.from_numpy(values[t])[:, None], torch.zeros(N))
         start = dones[t]
     buffer.compute_returns_and_advantage(torch.from_numpy(last), dones[-1])
-    whole = bootstrap_time_limits(*(torch.from_numpy(x) for x in (rewards, truncated, final)), 0.99)
-    mine = gae(whole, *(torch.from_numpy(x) for x in (values, dones, last)), 0.99, 0.95)
+    ours = [torch.from_numpy(x) for x in (rewards, truncated, final, values, dones, last)]
+    whole = bootstrap_time_limits(ours[0], ours[1], ours[2], 0.99)
+    mine = gae(whole, ours[3], ours[4], ours[5], 0.99, 0.95)
     np.testing.assert_allclose(mine, buffer.advantages, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(mine + torch.from_numpy(values), buffer.returns, rtol=1e-4, atol=1e-5)
 
@@ -226,7 +227,7 @@ def test_actions_and_entropy_are_those_of_their_distribution() -> None:
     """Without bounds: what is played deterministically is clipped, what is learned from is not."""
     policy = ActorCritic(dataclasses.replace(network(), num_obs=2, num_critic_obs=2, num_actions=3, init_std=0.5))
     assert policy.std.tolist() == pytest.approx([0.5] * 3)
-    policy.actor[-1].weight.data.mul_(1e3)
+    list(policy.actor.parameters())[-2].data.mul_(1e3)
     obs = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
     mean = policy.mean_from_normalized(pad(obs))
     assert mean.abs().max() > 1.5

@@ -238,6 +238,13 @@ def test_given_weights_replace_a_presets(preset: str, phase: float) -> None:
         check(paid(preset, o, **{term.name: 0.0}), array(own) - paid_by_term)
 
 
+@pytest.mark.parametrize("preset", ["default", "recipe"])
+def test_a_scale_multiplies_the_whole_reward(preset: str) -> None:
+    o = outcome(seed=5, phase=torch.tensor(0.3))
+    scaled = Reward(resolve(preset, {"action_rate": -0.2}, 2.5), torch.device("cpu"))(o)
+    check(scaled, 2.5 * array(paid(preset, o, action_rate=-0.2)))
+
+
 def test_weights_of_unknown_terms_are_refused() -> None:
     with pytest.raises(ValueError, match=r"--reward-weights lifting: the terms of 'default' are reach, .*dropped"):
         resolve("default", {"lifting": 1.0})
