@@ -1,4 +1,4 @@
-"""Watch a policy grasp: `python play.py`, in a window if there is a display, else as a video; `--help` lists the options."""
+"""Watch a policy grasp: `python play.py`.  It opens a window, or writes a video where there is no display."""
 
 from __future__ import annotations
 

@@ -149,9 +149,8 @@ class ActorCritic(nn.Module):
 def gaussian_log_prob(action: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Log-density of a diagonal Gaussian, (...); action, mean: (..., A); std: (A,)."""
     normalizer = torch.log(std).sum() + 0.5 * math.log(2.0 * math.pi) * action.shape[-1]
-    return (
-        -0.5 * ((action - mean) * std.reciprocal()).square().sum(-1) - normalizer
-    )  # the gradient of a division costs more
+    distance = (action - mean) * std.reciprocal()  # the gradient of a division costs more
+    return -0.5 * distance.square().sum(-1) - normalizer
 
 
 def gaussian_kl(old_mean: Tensor, old_std: Tensor, new_mean: Tensor, new_std: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 `torchrun` starts the processes, which are called ranks.  All ranks hold the same parameters, bit by bit, because all take the
 same gradient steps: the flat gradient is averaged over ranks before each.  `ALONE` stands for a training of one process: its
-methods hand back what they get, so that the code around has no second path.
+methods hand back what they get, so the code that calls them is the same for one process and for several.
 
 Tensors of the update are reduced on the device, with NCCL on GPUs.  These collectives may be captured in a CUDA graph.
 Numbers of the host, such as counters and metrics, are reduced by gloo, which the device does not wait for.  No wait is
@@ -38,7 +38,7 @@ class RankError(RuntimeError):
 
 
 class Ranks:
-    """One process alone."""
+    """The processes that train together.  This class is for one process alone; `TorchRanks` is for several."""
 
     rank = 0
     size = 1
@@ -73,11 +73,11 @@ class Ranks:
     # On the host.
 
     def largest(self, value: float) -> float:
-        """Over ranks."""
+        """The largest of the ranks' values."""
         return value
 
     def total(self, values: List[float]) -> List[float]:
-        """Sums over ranks."""
+        """The sum over ranks of each value."""
         return values
 
     def gather(self, value: Any) -> List[Any]:
@@ -94,7 +94,7 @@ class Ranks:
             event.synchronize()
 
     def claim(self, what: str) -> bool:
-        """True for the first rank that asks."""
+        """Whether this rank is the first that claims this name.  It is true for one rank only."""
         return True
 
     # Beginning and end.

@@ -1,8 +1,8 @@
 """Writes a policy for use without this program: `python -m ppo_grasp.export --out policy.onnx`.
 
 The file has one input, `obs` (batch, num_obs), raw, and one output, `action` (batch, num_actions), deterministic, within
-[-1, 1].  The normaliser is inside.  What the numbers mean is in the file, too, as JSON under the key `interface`: in ONNX's metadata,
-or in TorchScript's extra file of that name.
+[-1, 1].  The normaliser is inside.  What the numbers mean is in the file, too, as JSON under the key `interface`: in ONNX's
+metadata, or in TorchScript's extra file of that name.
 """
 
 from __future__ import annotations
@@ -27,10 +27,8 @@ PathLike = Union[str, "os.PathLike[str]"]
 
 TOLERANCE = 1e-4
 """By how much an exported action may differ from the program's own."""
-
-
 DESCRIBED_BY = ("tasks.evaluation.interface",)
-"""Modules that may know what a policy's numbers mean, by `describe(policy, meta)`.  The engine does without those that are missing."""
+"""Modules that may know what a policy's numbers mean, by `describe(policy, meta)`.  One that is not installed is left out."""
 KEY = "interface"
 
 
@@ -63,7 +61,7 @@ def export_onnx(policy: ActorCritic, path: PathLike, interface: Optional[Mapping
 
 
 def export_torchscript(policy: ActorCritic, path: PathLike, interface: Optional[Mapping[str, Any]] = None) -> None:
-    """Writes the deterministic policy as TorchScript, for C++ or for a Python without this package.  interface: see `export_onnx`."""
+    """Writes the deterministic policy as TorchScript, for C++ or a Python without this package.  interface: see `export_onnx`."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore", DeprecationWarning)
         traced = torch.jit.trace(_on_cpu(policy), torch.zeros(1, policy.cfg.num_obs))

@@ -19,8 +19,8 @@ _SB3_EPSILON, _SB3_COUNT = 1e-8, 1e-4  # of stable-baselines3's VecNormalize and
 class RunningNormalizer(nn.Module):
     """Shifts and scales features to mean 0 and variance 1 over all samples seen so far; changes nothing before the first.
 
-    A feature that never varied is shifted but not scaled.  One may be 0 in one simulator and not in the next, and scaled by next
-    to nothing it would be all that the policy sees there.
+    A feature that never varied is shifted but not scaled.  It may vary in another simulator.  Divided by a standard deviation of
+    almost 0, it would drown all other features there.
 
     The moments are float64, so that a billion samples far from zero keep their variance; `forward` uses float32.  All
     buffers are written in place, so that `update` and `forward` may be captured in a CUDA graph.
@@ -71,9 +71,8 @@ class RunningNormalizer(nn.Module):
         between, mean = torch.var_mean(row_mean, dim=0, correction=0)
         mean, var = ranks.pool(mean, row_var.mean(0) + between)
         usable = torch.isfinite(var).all()
-        n = usable * float(
-            x.shape[0] * x.shape[1] * ranks.size
-        )  # with 0 the merge below changes nothing, and the host need not know
+        # A count of 0 makes the merge below change nothing, so the host need not know whether the batch is usable.
+        n = usable * float(x.shape[0] * x.shape[1] * ranks.size)
         mean = torch.where(usable, mean, self.moment_mean)
         var = torch.where(usable, var, self.moment_var)
 

@@ -209,7 +209,7 @@ class Trainer:
         self._began = process_age()
         self._ask(signals)
         if self.unlogged is not None:  # the run before was stopped in its evaluation
-            self._conclude(log, signals, evaluate=self.evaluate is not None, save=False)
+            self._evaluate_and_save(log, signals, evaluate=self.evaluate is not None, save=False)
         finished = self._finished()
         while not finished and self._stopped_by is None:
             issued = self._iterate(log)
@@ -224,20 +224,19 @@ class Trainer:
             save = save or self._keeps()
             if evaluate or save or finished:
                 self.unlogged, self._running = self._report(issued), None
-                if not (
-                    evaluate and self._stopped_by
-                ):  # else the resume evaluates: whoever stops may not have the time
-                    self._conclude(log, signals, evaluate, save)
+                # A training that was told to stop leaves its evaluation to the resume: there may be no time for it now.
+                if not (evaluate and self._stopped_by):
+                    self._evaluate_and_save(log, signals, evaluate, save)
 
     def _ask(self, signals: Signals) -> None:
         """Finds out what signals want of any rank."""
         self._stopped_by, save = self.ranks.agree(signals)
         self._save_wanted = self._save_wanted or save
 
-    def _conclude(self, log: Logger, signals: Signals, evaluate: bool, save: bool) -> None:
+    def _evaluate_and_save(self, log: Logger, signals: Signals, evaluate: bool, save: bool) -> None:
         """Evaluates, logs the row that waits for it, and saves.
 
-        The best is saved before the last, so that nobody who goes on from the last finds a worse best than it knows.
+        The best is saved before the last.  If the process ends in between, a resume from the last still finds the right best.
         """
         assert self.unlogged is not None
         row, best = dict(self.unlogged), False
@@ -255,8 +254,8 @@ class Trainer:
         log.log(row)
         self.unlogged = None
         self._last_end = None  # the time of evaluations and checkpoints does not count as training
-        kept = f"checkpoint_{self.env_steps}.pt"
-        for name in (BEST,) * best + (kept,) * self._keeps() + (LAST,) * save:
+        wanted = {BEST: best, f"checkpoint_{self.env_steps}.pt": self._keeps(), LAST: save}
+        for name in (name for name, is_wanted in wanted.items() if is_wanted):
             with excused(f"training goes on, and saves again after {self.cfg.checkpoint_interval} steps"):
                 self.save(self.run_dir / name)
         self._saved = self._saved or save
@@ -334,7 +333,7 @@ class Trainer:
             log.log(self._report(issued))
 
     def _report(self, issued: Issued) -> Dict[str, float]:
-        """The row of metrics of an iteration.  Waits until the device is done with the iteration."""
+        """The metrics of an iteration.  Waits until the device is done with it."""
         self.ranks.wait_for(issued.end)
         values = self.ranks.total(issued.values.tolist())
         stats = {name: value / self.ranks.size for name, value in zip(PPO.stat_names, values)}
@@ -384,7 +383,7 @@ class Trainer:
         return torch.empty(values.shape, pin_memory=True).copy_(values, non_blocking=True)
 
     def _wait_for_device(self) -> None:
-        """Before something that would wait without an end if another rank has died."""
+        """Waits for the device, but not without an end if another rank has died."""
         if self.ranks.size > 1:
             self.ranks.wait_for(now(self.device))
 

@@ -1,4 +1,4 @@
-"""The contract between the engine and a task: thousands of environments step together, and all is tensors on one device."""
+"""The contract between the engine and a task: thousands of environments step together, as tensors on one device."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class VecTask:
     capturable: bool = False
     rank: int = 0
     num_ranks: int = 1
-    """Which of how many processes that train together this task belongs to; each has a task with num_envs environments.  The
-    engine sets both before the first `reset`.  Counters of steps count those of all."""
+    """`num_ranks` processes train together, and this task belongs to process `rank`.  Each process has a task with num_envs
+    environments.  The engine sets both numbers before the first `reset`.  A task's counter of steps counts those of all processes."""
 
     metric_names: Tuple[str, ...] = ()
     """Names of the rows of `metric_sums`.  If one is `failed_worlds`, the share of episodes that ended because their world

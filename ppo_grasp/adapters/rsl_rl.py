@@ -28,8 +28,8 @@ class VecEnv(RslRlVecEnv):
     """
 
     def __init__(self, task: Task, max_episode_length: int = 100) -> None:
-        """max_episode_length: in control steps.  The runner draws from it if it is told to begin in mid-episode, to no effect:
-        a task spreads its episodes itself."""
+        """max_episode_length: in control steps.  The runner reads it if it is told to begin in mid-episode.  That has no effect,
+        because a task spreads its episodes itself."""
         self.stepped = task = stepped(task)
         self.num_envs, self.num_actions, self.device = task.num_envs, task.num_actions, task.device
         self.max_episode_length = max_episode_length

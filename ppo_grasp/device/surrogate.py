@@ -61,7 +61,7 @@ def means_of_neighbours(means: Tensor, dones: Tensor) -> Tensor:
     """(T, N, A): at each step of means (T, N, A), the mean over the steps before and after.  dones (T, N).
 
     At the ends of the rollout and of an episode there is one neighbour.  A step without any is its own neighbour.  Means that
-    are not finite are nobody's neighbours.
+    are not finite are left out.
 
     The gradient of `smoothness_loss` is half of that of the squared differences over all pairs of consecutive steps, if the
     neighbours stay as they were when the rollout ended.  So the loss needs no second pass through the network.

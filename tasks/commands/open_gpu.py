@@ -1,4 +1,4 @@
-"""Opens the GPU while Python is still importing, which on some machines saves seconds of every start.
+"""Opens the GPU while Python is still importing, which saves seconds of every start on some machines.
 
 Before that, each process that torchrun started takes a GPU of its own.
 """
@@ -11,9 +11,10 @@ import threading
 
 
 def take_own_gpu() -> None:
-    """Makes one GPU visible to this process, by its number among torchrun's processes on this machine; nothing without torchrun.
+    """Makes one GPU visible to this process, by its number among torchrun's processes on this machine.
 
-    So all that comes later finds its GPU as the first and only one.  A process for which there is none sees no GPU.
+    All code that runs later then finds this GPU as the first and only one.  A process for which there is none sees no GPU.
+    Without torchrun this does nothing.
     """
     number = os.environ.get("LOCAL_RANK")
     if number is None or int(os.environ.get("WORLD_SIZE", "1")) < 2:
@@ -27,9 +28,10 @@ def take_own_gpu() -> None:
 
 
 def open_gpu() -> threading.Thread:
-    """Begins to make the first visible GPU's primary context, the one that torch and Warp share, in a thread; returns that.
+    """Starts a thread that makes the primary context of the first visible GPU, and returns the thread.
 
-    Without a driver or a GPU nothing happens, and neither does an error: who needs the GPU will see it.
+    Torch and Warp share this context.  Without a driver or a GPU the thread does nothing and raises no error: the code that
+    needs the GPU will say so.
     """
     thread = threading.Thread(target=_retain_context, name="open_gpu", daemon=True)
     thread.start()

@@ -24,7 +24,10 @@ FILE = "report.html"
 
 @dataclass
 class ReportArgs:
-    """Write one HTML page about training runs: curves, success, time, settings.  Runs that differ in their seed alone are one line with a band."""
+    """Write one HTML page about training runs: curves, success, time, settings.
+
+    Runs that differ in their seed alone are one line with a band.
+    """
 
     runs: Annotated[Tuple[Path, ...], tyro.conf.Positional] = ()
     """Run directories, such as runs/NAME."""

@@ -166,6 +166,7 @@ def check(args: TrainArgs) -> None:
         flat=("trainer", "task"),
         positive=("max_minutes", "object_scale", "timestep", "hold_time", "learning_rate", "mass_scale", "buffers"),
     )
+    # These are called for their errors alone.
     Layout(ACTOR, get_hand(args.hand)).columns(args.task.hidden_inputs)
     observation_sizes(get_hand(args.hand), args.task.history_inputs, args.task.history)
     resolve(args.task.reward, args.task.reward_weights)
@@ -224,10 +225,10 @@ def compile_kernels(
 def evaluation(
     args: TrainArgs, ranks: Ranks, training: GraspTask, own: Optional[GraspTask], go_on: Callable[[], None]
 ) -> Callable[[ActorCritic], Dict[str, float]]:
-    """Measures a policy in worlds of its own, those of `own`; of several processes each plays a share.
+    """Returns a function that measures a policy in the worlds of `own`.  Of several processes each plays a share.
 
-    Where a process can have one simulation, `own` is None: then the policy is measured in the worlds of the training, with
-    their objects and masses.  go_on: resets the training afterwards.
+    Where a process can have one simulation only, `own` is None.  The policy is then measured in the worlds of the training,
+    with their objects and masses.  go_on: resets the training afterwards.
     """
     task = own or GraspTask(training.simulator, training.hand, training.objects, args.task, evaluation=True)
     episodes = min(share(args.eval_envs, ranks), task.num_envs)

@@ -41,7 +41,7 @@ def print_side_by_side(results: Mapping[str, Dict[str, Any]], console: Console) 
     console.print(table)
     worst = disagreements(results)
     if worst:
-        console.print("objects that are held least alike:")
+        console.print("objects on which the simulators differ most:")
         for name, rates in worst:
             shown_rates = ", ".join(f"{sim} {100 * rate:.0f} %" for sim, rate in rates.items())
             console.print(f"  {name}: {shown_rates}")

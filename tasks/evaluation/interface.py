@@ -24,8 +24,8 @@ VELOCITY = tuple(f"{part} {axis}" for part in ("linear", "angular") for axis in 
 WRENCH = tuple(f"{part} {axis}" for part in ("force", "torque") for axis in XYZ)
 
 
-class Told(NamedTuple):
-    """What is told of a slice of the observation."""
+class SliceMeaning(NamedTuple):
+    """What the numbers of a slice of the observation mean."""
 
     components: Callable[[HandSpec], List[str]]
     """The name of each of its numbers."""
@@ -41,22 +41,24 @@ def _of_tips(names: Any) -> Callable[[HandSpec], List[str]]:
     return lambda hand: [f"{tip} {name}" for tip in hand.fingertips for name in names]
 
 
-SLICES: Dict[str, Told] = {
-    "joint_pos": Told(_drives, "m, rad", "positions of the driven joints"),
-    "joint_vel": Told(_drives, "m/s, rad/s", "their velocities"),
-    "object_pose": Told(lambda _: list(POSE), "m, 1", "the object's frame in the palm's; w is not negative"),
-    "object_vel": Told(
+SLICES: Dict[str, SliceMeaning] = {
+    "joint_pos": SliceMeaning(_drives, "m, rad", "positions of the driven joints"),
+    "joint_vel": SliceMeaning(_drives, "m/s, rad/s", "their velocities"),
+    "object_pose": SliceMeaning(lambda _: list(POSE), "m, 1", "the object's frame in the palm's; w is not negative"),
+    "object_vel": SliceMeaning(
         lambda _: list(VELOCITY), "m/s, rad/s", "of the object's origin in the world, turned into the palm's axes"
     ),
-    "fingertips_to_object": Told(_of_tips(XYZ), "m", "from the object's origin to the fingertip, in the palm's axes"),
-    "previous_action": Told(_drives, "1", "the action of the step before; 0 in the first step"),
-    "goal_pose": Told(lambda _: list(POSE), "m, 1", "the goal in the palm's frame; w is not negative"),
-    "drive_force": Told(_drives, "N, N m", "what each drive exerts"),
-    "fingertip_quat": Told(_of_tips(WXYZ), "1", "the fingertip's frame in the palm's; w is not negative"),
-    "fingertip_vel": Told(
+    "fingertips_to_object": SliceMeaning(
+        _of_tips(XYZ), "m", "from the object's origin to the fingertip, in the palm's axes"
+    ),
+    "previous_action": SliceMeaning(_drives, "1", "the action of the step before; 0 in the first step"),
+    "goal_pose": SliceMeaning(lambda _: list(POSE), "m, 1", "the goal in the palm's frame; w is not negative"),
+    "drive_force": SliceMeaning(_drives, "N, N m", "what each drive exerts"),
+    "fingertip_quat": SliceMeaning(_of_tips(WXYZ), "1", "the fingertip's frame in the palm's; w is not negative"),
+    "fingertip_vel": SliceMeaning(
         _of_tips(VELOCITY), "m/s, rad/s", "of the fingertip's origin in the world, turned into the palm's axes"
     ),
-    "fingertip_wrench": Told(
+    "fingertip_wrench": SliceMeaning(
         _of_tips(WRENCH), "N, N m", "of all contacts on the fingertip's body, about its origin, in the palm's axes"
     ),
 }
@@ -100,16 +102,16 @@ def _slices(settings: TrainingSettings, hand: HandSpec) -> List[Dict[str, Any]]:
     for name, ago in [*((name, 0) for name in layout.slices), *past]:
         where = layout.slices[name]
         size = where.stop - where.start
-        told = SLICES.get(name)
+        known = SLICES.get(name)
         slices.append(
             {
                 "name": name,
                 "steps_ago": ago,
                 "start": start,
                 "stop": start + size,
-                "components": told.components(hand) if told else [f"{name} {i}" for i in range(size)],
-                "unit": told.unit if told else "",
-                "meaning": told.meaning if told else "",
+                "components": known.components(hand) if known else [f"{name} {i}" for i in range(size)],
+                "unit": known.unit if known else "",
+                "meaning": known.meaning if known else "",
                 "always_zero": bool(hidden[where].all()),
             }
         )

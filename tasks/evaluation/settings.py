@@ -17,8 +17,8 @@ Cfg = TypeVar("Cfg")
 MeasuredIn = Literal["fine", "trained"]
 
 
-BEFORE: Dict[str, Any] = {"base_slope": 1.0}
-"""The task's settings from before there was an option for them."""
+FOR_OLD_CHECKPOINTS: Dict[str, Any] = {"base_slope": 1.0}
+"""Settings of the task that old checkpoints lack, with the values that they were trained with."""
 
 
 class SettingsError(ValueError):
@@ -88,7 +88,7 @@ class TrainingSettings:
         if not isinstance(values, dict):
             raise SettingsError("its settings cannot be read")
         if isinstance(values.get("grasp"), dict):
-            values = {**values, "grasp": {**BEFORE, **values["grasp"]}}
+            values = {**values, "grasp": {**FOR_OLD_CHECKPOINTS, **values["grasp"]}}
         known = {f.name for f in fields(cls)} - {"simulators"}
         settings = rebuild(cls, {key: value for key, value in values.items() if key in known}, "settings")
         for entry in registry.SIMULATORS:

@@ -15,7 +15,7 @@ from tasks.hands.spec import HandSpec
 
 @dataclass(frozen=True)
 class TrainedPolicy:
-    """A policy on the CPU, what it was trained with but for the disturbances, and the hand that it moves."""
+    """A policy on the CPU, the settings of its training without disturbances, and the hand that it moves."""
 
     path: Path
     policy: ActorCritic

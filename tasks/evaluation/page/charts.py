@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from html import escape
-from typing import List, Optional, Sequence, Tuple
+from typing import Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -44,8 +44,8 @@ def chart(
 ) -> str:
     """A figure of lines over x; empty without any.
 
-    note: beside the title, such as the unit.  y_range: by default it fits all but the wildest values.  marks: levels of y with
-    a dashed line and a word each.  x_band: a part of x with another ground.
+    note: beside the title, such as the unit.  y_range: by default it fits all but the wildest values.  marks: levels of y, each
+    with a dashed line and a word.  x_band: a part of x that is shaded.
     """
     lines = [line for line in lines if len(line.x)]
     if not lines:
@@ -82,9 +82,9 @@ def chart(
             there = [*zip(line.x, line.high), *zip(line.x[::-1], line.low[::-1])]
             inside.append(f'<path d="{_path(there, px, py)}Z" fill="{colour}" opacity="0.18"/>')
         look = 'stroke-width="1" opacity="0.5"' if line.thin else 'stroke-width="1.8"'
-        told = f"<title>{escape(line.name)}: {number(float(line.y[-1]))} at the end</title>"
+        tooltip = f"<title>{escape(line.name)}: {number(float(line.y[-1]))} at the end</title>"
         points = list(zip(line.x, line.y))
-        inside.append(f'<path d="{_path(points, px, py)}" fill="none" stroke="{colour}" {look}>{told}</path>')
+        inside.append(f'<path d="{_path(points, px, py)}" fill="none" stroke="{colour}" {look}>{tooltip}</path>')
         if line.dots or len(points) == 1:
             inside += [f'<circle cx="{px(x):.1f}" cy="{py(y):.1f}" r="2.2" fill="{colour}"/>' for x, y in points]
     for level, word in marks:
@@ -101,12 +101,13 @@ def chart(
     return f"<figure><figcaption>{escape(title)}{beside}</figcaption>{picture}</figure>"
 
 
-def _path(points: Sequence[Tuple[float, float]], px: object, py: object) -> str:
-    return "M" + "L".join(f"{px(x):.1f} {py(y):.1f}" for x, y in points)  # type: ignore[operator]
+def _path(points: Sequence[Tuple[float, float]], px: Callable[[float], float], py: Callable[[float], float]) -> str:
+    """The points as a path of SVG.  px, py: from values to places in the picture."""
+    return "M" + "L".join(f"{px(x):.1f} {py(y):.1f}" for x, y in points)
 
 
 def fitting(lines: Sequence[Line], levels: Sequence[float] = ()) -> Tuple[float, float]:
-    """The range of y that shows the lines, but for one value in a hundred, and these levels.  It has 0 in it if that is near."""
+    """The range of y that shows these levels and the lines, but for one value in a hundred.  It includes a 0 that is near."""
     values = np.concatenate([line.y for line in lines])
     bands = [edge for line in lines for edge in (line.low, line.high) if edge is not None]
     values = np.concatenate([values, *bands, np.array(levels, dtype=float)])
@@ -136,7 +137,10 @@ def ticks(low: float, high: float, about: int) -> List[float]:
 
 
 def number(value: float) -> str:
-    """As people write it, with three digits at least and without noise in the last."""
+    """A number as text, with three significant digits, or with all its digits before the point if those are more.
+
+    Very large and very small numbers have two digits and an exponent.
+    """
     size = abs(value)
     if size >= 1e5 or (0 < size < 1e-3):
         text = f"{value:.2g}"
@@ -168,13 +172,13 @@ def shares(rows: Sequence[Tuple[str, Sequence[float]]], names: Sequence[str], un
 def levels(rows: Sequence[Tuple[str, Sequence[float], str]], names: Sequence[str]) -> str:
     """For each row bars from 0 to 1, one below the other, and a text behind; and what the colours mean."""
     cells = []
-    for title, values, told in rows:
+    for title, values, text in rows:
         bars = "".join(
             f'<span style="width:{100 * value:.1f}%;background:var(--c{i % COLOURS})" '
             f'title="{escape(name)}: {100 * value:.1f} %"></span>'
             for i, (name, value) in enumerate(zip(names, values))
         )
-        cells.append(f'<div class="row"><b>{escape(title)}</b><div class="stack">{bars}</div>{escape(told)}</div>')
+        cells.append(f'<div class="row"><b>{escape(title)}</b><div class="stack">{bars}</div>{escape(text)}</div>')
     return f'<div class="bars">{"".join(cells)}</div>{legend(names)}'
 
 
