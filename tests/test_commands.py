@@ -243,7 +243,7 @@ def test_preset_sim2real() -> None:
         assert args.task.hidden_inputs == ("proprioception+pose",) and args.trainer.total_timesteps == steps
     assert not defaults(["--sim", "mujoco_warp"]).task.random.active
     fixed = defaults(["--sim", "isaac_gym", "--preset", "sim2real"]).task.random
-    assert fixed.active and not fixed.of_bodies and not fixed.of_drives and fixed.push == 0
+    assert fixed.active and not fixed.varies_bodies and not fixed.varies_drives and fixed.push == 0
     assert fixed.object_noise == RandomCfg.sim2real().object_noise
 
 

@@ -32,8 +32,9 @@ class DriveTargets:
         self.base_high = torch.tensor([x, y, z, cfg.max_tilt, cfg.max_tilt, cfg.max_yaw], device=device)
         self._slope = cfg.base_slope
         self.step = torch.tensor([cfg.base_step] * 3 + [cfg.base_turn] * 3, device=device)
-        """(6,) m or rad, by how much a full action moves the base's target.  `leash`: how far it may be from where the base is."""
+        """(6,) m or rad, by how much a full action moves the base's target."""
         self.leash = torch.tensor([cfg.base_leash] * 3 + [cfg.turn_leash] * 3, device=device)
+        """(6,) m or rad, how far the base's target may be from where the base is."""
 
     def move(self, action: Tensor, joint_pos: Tensor) -> None:
         """Moves the targets.  action (N, D) within [-1, 1]; joint_pos (N, D), where the drives are.

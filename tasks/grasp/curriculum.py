@@ -30,12 +30,12 @@ class ObjectCurriculum:
         """(V,) running success per object."""
 
     def probabilities(self, env_steps: Tensor) -> Tensor:
-        """(V,), env_steps ()"""
+        """(V,) of each object to be drawn, which sum to 1.  env_steps: ()."""
         weight = self._weights(env_steps)
         return weight / weight.sum()
 
     def _weights(self, env_steps: Tensor) -> Tensor:
-        """(V,) what the probabilities are in proportion to."""
+        """(V,) the probabilities times a common factor."""
         weight = self._share
         if self.mode == "recipe":
             weight = weight * (self.kind * KIND_EVERY <= env_steps)

@@ -89,8 +89,7 @@ CRITIC: Tuple[Slice, ...] = (
     Slice("object_climb", _fixed(1), lambda v: v.now.state.object_vel[:, 2]),
     Slice("palm_height", _fixed(1), lambda v: v.now.state.palm_pos[:, 2]),
 )
-"""What the critic sees beyond the actor's slices: mean over fingertips where the actor has each."""
-
+"""What the critic sees besides the actor's slices."""
 
 INPUT_SETS: Dict[str, Tuple[str, ...]] = {
     "proprioception+pose": ("object_vel", "drive_force", "fingertip_wrench"),

@@ -108,7 +108,7 @@ class SituationReader:
         self.success_radius = success_radius
         self._radius = torch.tensor([*hand.fingertip_radius, 0.0], device=device)
         self._palm_centre = torch.tensor(hand.palm_centre, device=device)
-        # Of |x|, |y| and |z|: nothing gets 1 m below the ground.
+        # Limits of |x|, |y| and |z|.  The last is one of height, because nothing gets 1 m below the ground.
         self._table_reach = torch.tensor([table_half_side, table_half_side, 1.0], device=device)
 
     def read(self, goal: Goal) -> Situation:

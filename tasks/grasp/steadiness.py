@@ -1,4 +1,4 @@
-"""How steady the end of an episode is: what a grasp is judged by, beside where the object is."""
+"""How steady the end of an episode is.  A grasp is judged by this, and by where the object is."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class RandomCfg:
     bias_time: float = 2.0
     """s, in which a bias forgets most of what it was."""
     pose_every: int = 1
-    """The object is seen in every such step only.  In between, the policy sees its last pose."""
+    """The object is seen once in so many steps.  In between, the policy sees its last pose."""
     occlusion_rate: float = 0.0
     """1/s, how often the object gets out of sight.  The policy then sees its last pose."""
     occlusion_steps: int = 10
@@ -50,7 +50,7 @@ class RandomCfg:
     action_jitter: int = 0
     """More steps by which an action is late, at most; drawn for each step.  No action overtakes another."""
     push: float = 0.0
-    """m/s^2, by which the object is pushed while it is lifted, in a direction that changes; half of the time it is not."""
+    """m/s^2, how hard the object is pushed while it is lifted.  The direction changes, and half of the time there is no push."""
     push_time: float = 0.3
     """s, mean time until a push gets another direction, or pauses."""
     mass: Tuple[float, float] = (1.0, 1.0)
@@ -65,10 +65,10 @@ class RandomCfg:
     """Range of a factor of each finger drive's largest torque."""
     strength: Literal["full", "drawn"] = "full"
     """drawn: in training, each episode has its own share, from 0 to 1, of each kind of disturbance, so that policies stay good
-    without any.  Policies are measured in full ones."""
+    without any.  Policies are measured with all at full strength."""
     widen: bool = False
-    """Whether training begins without disturbances, and they grow while enough grasps are held: to all of them in
-    `widen_increments`."""
+    """Whether training begins without disturbances.  They then grow while enough grasps are held, to their full size in
+    `widen_increments` steps."""
     widen_above: float = 0.75
     """The disturbances grow while more than this share of the training episodes is held."""
     narrow_below: float = 0.5
@@ -77,46 +77,53 @@ class RandomCfg:
     """Increments from nothing to all of the disturbances."""
 
     @property
-    def of_sight(self) -> bool:
+    def disturbs_sight(self) -> bool:
         """Whether the object's pose is disturbed."""
         noise = (self.object_noise, self.object_bias, self.object_turn_noise, self.object_turn_bias)
         return any(noise) or self.pose_every > 1 or self.occlusion_rate > 0
 
     @property
-    def of_sensors(self) -> bool:
+    def disturbs_sensors(self) -> bool:
         """Whether anything that is seen of joints, fingertips or forces is disturbed."""
         hand = (self.joint_noise, self.joint_bias, self.joint_vel_noise, self.tip_noise, self.tip_bias)
         return any((*hand, self.force_noise, self.force_bias))
 
     @property
-    def of_drives(self) -> bool:
-        """Whether drives differ."""
+    def varies_drives(self) -> bool:
+        """Whether the drives' gains and limits differ from world to world."""
         return not self.stiffness == self.damping == self.torque_limit == (1.0, 1.0)
 
     @property
-    def late(self) -> bool:
+    def delays_actions(self) -> bool:
         """Whether actions are late."""
         return self.action_delay + self.action_jitter > 0
 
     @property
-    def of_bodies(self) -> bool:
+    def varies_bodies(self) -> bool:
         """Whether masses or frictions are drawn from these ranges."""
         return self.mass != (1.0, 1.0) or self.friction != (0.0, 0.0)
 
     @property
     def active(self) -> bool:
         """Whether anything at all is disturbed."""
-        kinds = (self.of_sight, self.of_sensors, self.of_drives, self.late, self.of_bodies, self.push > 0)
+        kinds = (
+            self.disturbs_sight,
+            self.disturbs_sensors,
+            self.varies_drives,
+            self.delays_actions,
+            self.varies_bodies,
+            self.push > 0,
+        )
         return any(kinds)
 
     def in_fixed_worlds(self) -> RandomCfg:
-        """Without what a simulator cannot do whose worlds stay as they were built."""
+        """The same without what needs other objects, masses or drives in a running world: not all simulators can do that."""
         same = (1.0, 1.0)
         return replace(self, push=0.0, mass=same, friction=(0.0, 0.0), stiffness=same, damping=same, torque_limit=same)
 
     @classmethod
     def sim2real(cls) -> RandomCfg:
-        """DEXTRAH's largest magnitudes, widened by success; where it has none, moderate ones."""
+        """The largest magnitudes of DEXTRAH, widened by success, and moderate ones where DEXTRAH has none."""
         return cls(
             joint_noise=0.08,
             joint_bias=0.08,

@@ -1,4 +1,4 @@
-"""All disturbances of a task: what of them happens when, in a step."""
+"""All disturbances of a task, and when in a step each of them acts."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ class Disturbances:
         check(cfg)
         if cfg.push > 0 and not simulator.pushes_objects:
             raise ValueError(f"--random.push: {simulator.name} cannot push objects")
-        if cfg.of_drives and not simulator.varies_drives:
+        if cfg.varies_drives and not simulator.varies_drives:
             raise ValueError(
                 f"--random.stiffness, --random.damping, --random.torque-limit: {simulator.name} cannot vary its drives"
             )
-        if cfg.of_bodies and not simulator.swaps_objects:
+        if cfg.varies_bodies and not simulator.swaps_objects:
             raise ValueError(
                 f"--random.mass, --random.friction: {simulator.name} keeps the masses and frictions it was built with"
             )
         n, device, dt = simulator.num_envs, simulator.device, simulator.control_dt
         self.cfg, self.simulator, self._drives = cfg, simulator, hand.num_drives
         self.levels = Levels(cfg, n, evaluation, device)
-        of_sight = cfg.of_sight or pose_filter > 0
-        self.sensors = SensorErrors(hand, cfg, n, dt, device) if cfg.of_sensors or of_sight else None
-        self.sight = Sight(cfg, n, dt, device, pose_filter) if of_sight else None
-        self.delay = DelayLine(cfg, n, hand.num_drives, device) if cfg.late else None
+        needs_sight = cfg.disturbs_sight or pose_filter > 0
+        self.sensors = SensorErrors(hand, cfg, n, dt, device) if cfg.disturbs_sensors or needs_sight else None
+        self.sight = Sight(cfg, n, dt, device, pose_filter) if needs_sight else None
+        self.delay = DelayLine(cfg, n, hand.num_drives, device) if cfg.delays_actions else None
         self.pushes = Pushes(cfg, n, dt, device) if cfg.push > 0 else None
-        self.factors = bodies.no_variation(n, hand.num_drives, device) if cfg.of_drives else None
+        self.factors = bodies.no_variation(n, hand.num_drives, device) if cfg.varies_drives else None
 
     def vary(self, start: Start) -> None:
         """Gives a start's objects other masses and frictions."""
-        if self.cfg.of_bodies:
+        if self.cfg.varies_bodies:
             bodies.vary_object(self.cfg, start, self.levels.scale)
 
     def begin(self, mask: Tensor, hold: Tensor) -> None:
@@ -74,7 +74,7 @@ class Disturbances:
         self.simulator.vary_drives(mask, self.factors)
 
     def drives_were_replaced(self) -> None:
-        """Gives the simulator the drives that were written into `running`."""
+        """Gives the simulator the drives' factors again, after the tensors of `running` were overwritten."""
         if self.factors is not None:
             every = torch.ones(len(self.factors.stiffness), dtype=torch.bool, device=self.simulator.device)
             self.simulator.vary_drives(every, self.factors)
@@ -96,7 +96,7 @@ class Disturbances:
         if self.sensors is None:
             return now
         errors = self.sensors.draw(begun, self.levels.of)
-        state = self.sensors.seen(now.state, errors) if self.cfg.of_sensors else now.state
+        state = self.sensors.seen(now.state, errors) if self.cfg.disturbs_sensors else now.state
         if self.sight is not None:
             state = self.sight.seen(begun, state, errors, self.levels.kind("sight"))
         return replace(now, state=state, palm=palm_frame(state, goal))
