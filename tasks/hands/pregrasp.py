@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Sequence, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 import mujoco
 import numpy as np
@@ -28,7 +28,7 @@ FEW = 300
 OPENING = 0.105
 """m between the thumb's tip and the fingers' before a grasp: room for an object of 8 cm."""
 OPEN_DEPTHS = (0.06, 0.085, 0.11)
-"""m, of the fingertips before the palm, before a grasp; the less, the wider things they clear at a start above them."""
+"""m, from the palm to the fingertips before a grasp.  The less it is, the wider the things that a start above them clears."""
 DEEPER = (0.0, 0.02)
 """m, by how much the object's middle is further from the palm than that."""
 
@@ -60,12 +60,13 @@ class Reach:
     pose: np.ndarray
     """(K, n) rad"""
     tip: np.ndarray
-    """(K, 3) m, in the palm's frame, and in `pad` (K, 3) where its pad looks to."""
+    """(K, 3) m, in the palm's frame."""
     pad: np.ndarray
+    """(K, 3) unit vectors in the palm's frame, out of the fingertip's pad."""
     strain: np.ndarray
     """(K,) mean square distance from the open pose, in shares of the joints' ranges."""
     middle: np.ndarray
-    """(3,) the tip in the open pose: fingers keep their order."""
+    """(3,) m, the tip in the open pose, by which fingers keep their order."""
 
     def first(self, count: int) -> Reach:
         """Only so many of the samples."""
@@ -78,16 +79,17 @@ def search(hand: HandSpec, samples: int = 2000, tries: int = 16, seed: int = 0) 
     """The best of `tries` candidates.  Raises ValueError if no finger opposes another."""
     model = mujoco.MjModel.from_xml_path(str(hand.mjcf))
     reaches = draw(hand, model, samples, np.random.default_rng(seed))
-    ranked = sorted(_candidates(reaches), key=lambda c: c[0])
+    ranked = sorted(_candidates(reaches), key=lambda c: c.cost)
     if not ranked:
         raise ValueError("no finger can oppose another before the palm")
     best: Tuple[float, Found] = (-1.0, None)  # type: ignore[assignment]
-    for rank, (_, thumb, centre, yaw, deep, more) in enumerate(_spread(ranked, tries)):
-        grip = _grip(reaches, thumb, centre, yaw, deep, more)
+    for rank, candidate in enumerate(_spread(ranked, tries)):
+        grip = _grip(reaches, candidate)
         lifted = tuple(r for r in SPHERES if lifts(hand, grip, Thing("sphere", (r,)), hold=0.5))
         score = len(lifted) - 0.01 * rank
         if score > best[0]:
-            best = score, Found(grip, thumb, _yaw(hand, model, grip.pregrasp, thumb), lifted)
+            yaw = _yaw(hand, model, grip.pregrasp, candidate.thumb)
+            best = score, Found(grip, candidate.thumb, yaw, lifted)
         if len(lifted) == len(SPHERES):
             break
     return best[1]
@@ -103,13 +105,13 @@ def draw(hand: HandSpec, model: mujoco.MjModel, samples: int, random: np.random.
     tips, pads = np.zeros((samples, len(sites), 3)), np.zeros((samples, len(sites), 3))
     for i, pose in enumerate(drawn):
         data.qpos[addresses] = pose
-        follow(hand, data)
+        set_coupled_joints(hand, data)
         mujoco.mj_kinematics(model, data)
         tips[i] = data.site_xpos[sites]
         pads[i] = -data.site_xmat[sites].reshape(-1, 3, 3)[:, :, 2]
     opened = np.array([hand.open_pose.get(name, 0.0) for name in hand.finger_joints])
     data.qpos[addresses] = opened
-    follow(hand, data)
+    set_coupled_joints(hand, data)
     mujoco.mj_kinematics(model, data)
     straight = data.site_xpos[sites].copy()
     strain = ((drawn - opened) / np.ptp(ranges, axis=1)) ** 2
@@ -140,18 +142,31 @@ def _followers(hand: HandSpec, joint: str) -> List[str]:
     return [name for name, source in hand.coupled_joints.items() if source == joint]
 
 
-def follow(hand: HandSpec, data: mujoco.MjData) -> None:
-    """Sets the coupled joints to where the joints that they follow say."""
+def set_coupled_joints(hand: HandSpec, data: mujoco.MjData) -> None:
+    """Moves the coupled joints to where the joints that they follow want them."""
     for name, source in hand.coupled_joints.items():
         data.joint(name).qpos[0] = hand.coupling(name) * data.joint(source).qpos[0]
 
 
-Candidate = Tuple[float, int, np.ndarray, float, float, float]
-"""Cost, thumb, centre (2,), yaw, depth of the open fingertips, and how much deeper the object is."""
+class Candidate(NamedTuple):
+    """A way to grip that may be tried."""
+
+    cost: float
+    """How badly the fingers reach their places."""
+    thumb: int
+    """Number of the fingertip that opposes the others."""
+    centre: np.ndarray
+    """(2,) m, x and y of the object's middle in the palm's frame."""
+    yaw: float
+    """rad, direction from the thumb to the other fingers."""
+    depth: float
+    """m, of the open fingertips before the palm."""
+    deeper: float
+    """m, by how much the object's middle is further from the palm than that."""
 
 
 def _candidates(reaches: Sequence[Reach]) -> List[Candidate]:
-    """All of a grid, with how badly the fingers reach their places."""
+    """Those of a grid of centres, directions, depths and thumbs that the fingers reach best when they are open."""
     tips = np.concatenate([r.tip for r in reaches])
     before = tips[tips[:, 2] < -0.03]
     if not len(before):
@@ -162,29 +177,30 @@ def _candidates(reaches: Sequence[Reach]) -> List[Candidate]:
     opened = []
     for thumb, centre, yaw in itertools.product(range(len(reaches)), grid, np.arange(-np.pi, np.pi, np.pi / 6)):
         for deep in OPEN_DEPTHS:
-            places = _places(reaches, thumb, centre, yaw, OPENING / 2, deep)
+            places = _places(reaches, thumb, centre, yaw, deep)
             cost = sum(_place(r, *p)[0] for r, p in zip(few, places)) + 60 * (deep - OPEN_DEPTHS[0])
             opened.append((cost, thumb, centre, float(yaw), deep))
     found = []
     for _, thumb, centre, yaw, deep in sorted(opened, key=lambda c: c[0])[:150]:
-        places = _places(reaches, thumb, centre, yaw, OPENING / 2, deep)
+        places = _places(reaches, thumb, centre, yaw, deep)
         cost = sum(_place(r, *p)[0] for r, p in zip(reaches, places)) + 60 * (deep - OPEN_DEPTHS[0])
-        for more in DEEPER:
-            places = _places(reaches, thumb, centre, yaw, CLOSED, deep + more)
-            found.append(
-                (cost + sum(_place(r, *p)[0] for r, p in zip(reaches, places)), thumb, centre, yaw, deep, more)
-            )
+        for deeper in DEEPER:
+            places = _places(reaches, thumb, centre, yaw, deep + deeper, closed=True)
+            closed_cost = sum(_place(r, *p)[0] for r, p in zip(reaches, places))
+            found.append(Candidate(cost + closed_cost, thumb, centre, yaw, deep, deeper))
     return found
 
 
 def _spread(ranked: Sequence[Candidate], count: int) -> List[Candidate]:
     """The best ones that differ from each other."""
+
+    def differ(a: Candidate, b: Candidate) -> bool:
+        away, turned = np.linalg.norm(a.centre - b.centre) > 0.012, abs(a.yaw - b.yaw) > 0.3
+        return bool(a.thumb != b.thumb or away or turned or (a.depth, a.deeper) != (b.depth, b.deeper))
+
     chosen: List[Candidate] = []
     for item in ranked:
-        if all(
-            item[1] != c[1] or np.linalg.norm(item[2] - c[2]) > 0.012 or abs(item[3] - c[3]) > 0.3 or item[4:] != c[4:]
-            for c in chosen
-        ):
+        if all(differ(item, c) for c in chosen):
             chosen.append(item)
         if len(chosen) == count:
             break
@@ -192,27 +208,31 @@ def _spread(ranked: Sequence[Candidate], count: int) -> List[Candidate]:
 
 
 def _places(
-    reaches: Sequence[Reach], thumb: int, centre: np.ndarray, yaw: float, apart: float, deep: float
+    reaches: Sequence[Reach], thumb: int, centre: np.ndarray, yaw: float, deep: float, closed: bool = False
 ) -> List[Tuple[np.ndarray, np.ndarray]]:
-    """Where each fingertip shall be, `apart` m from the centre, and a point that its pad shall look to."""
+    """Where each fingertip shall be, and a point that its pad shall look to, (3,) m each, in the palm's frame.
+
+    deep: m, from the palm to the fingertips.  closed: whether the fingers are closed, or open before a grasp.  Before a grasp
+    the thumb is a little deeper than the others, and the pads look to a point below the fingertips.
+    """
+    apart = CLOSED if closed else OPENING / 2
+    looks = deep if closed else deep + 0.03
     along, side = np.array([np.cos(yaw), np.sin(yaw)]), np.array([-np.sin(yaw), np.cos(yaw)])
     middles = [float((r.middle[:2] - centre) @ side) for r in reaches]
     rest = np.mean([m for i, m in enumerate(middles) if i != thumb])
     places = []
     for tip, middle in enumerate(middles):
-        sign, lower = (-1.0, 0.0075) if tip == thumb else (1.0, -0.0075)
-        if apart == CLOSED:
-            lower = 0.0
+        sign = -1.0 if tip == thumb else 1.0
+        lower = 0.0 if closed else -0.0075 * sign
         sideways = 0.0 if tip == thumb else float(np.clip(middle - rest, -0.03, 0.03))
         goal = centre + sideways * side
         place = goal + sign * apart * along
-        looks = deep + (0.0 if apart == CLOSED else 0.03)
         places.append((np.array([*place, -deep - lower]), np.array([*goal, -looks])))
     return places
 
 
 def _place(reach: Reach, place: np.ndarray, looks_to: np.ndarray) -> Tuple[float, int]:
-    """(cost, number of the drawn pose)"""
+    """(cost, number) of the drawn pose whose tip is nearest to its place, with its pad towards the point."""
     towards = looks_to - reach.tip
     away = reach.tip - place
     facing = 1 - np.einsum("ki,ki->k", reach.pad, towards) / np.sqrt(np.einsum("ki,ki->k", towards, towards) + 1e-12)
@@ -221,22 +241,25 @@ def _place(reach: Reach, place: np.ndarray, looks_to: np.ndarray) -> Tuple[float
     return float(cost[best]), best
 
 
-def _grip(reaches: Sequence[Reach], thumb: int, centre: np.ndarray, yaw: float, deep: float, more: float) -> Grip:
+def _grip(reaches: Sequence[Reach], candidate: Candidate) -> Grip:
+    """The drawn poses that come closest to a candidate, open and closed."""
+    _, thumb, centre, yaw, deep, deeper = candidate
     poses: List[Dict[str, float]] = []
-    for apart, depth in ((OPENING / 2, deep), (CLOSED, deep + more)):
+    for closed, depth in ((False, deep), (True, deep + deeper)):
         pose: Dict[str, float] = {}
-        for reach, place in zip(reaches, _places(reaches, thumb, centre, yaw, apart, depth)):
+        for reach, place in zip(reaches, _places(reaches, thumb, centre, yaw, depth, closed)):
             values = reach.pose[_place(reach, *place)[1]]
             pose.update({name: round(float(v), 3) for name, v in zip(reach.joints, values)})
         poses.append(pose)
-    return Grip(poses[0], poses[1], (float(centre[0]), float(centre[1])), deep + more)
+    return Grip(poses[0], poses[1], (float(centre[0]), float(centre[1])), deep + deeper)
 
 
 def _yaw(hand: HandSpec, model: mujoco.MjModel, pose: Mapping[str, float], thumb: int) -> float:
+    """rad, direction from the thumb's tip to the middle of the others, for `HandSpec.grip_yaw`."""
     data = mujoco.MjData(model)
     for name, value in pose.items():
         data.joint(name).qpos[0] = value
-    follow(hand, data)
+    set_coupled_joints(hand, data)
     mujoco.mj_kinematics(model, data)
     tips = np.array([data.site(name).xpos for name in hand.fingertip_sites])
     grip = np.delete(tips, thumb, axis=0).mean(axis=0) - tips[thumb]

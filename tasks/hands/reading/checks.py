@@ -24,11 +24,11 @@ def check(loaded: Loaded) -> List[Finding]:
     model = mujoco.MjModel.from_xml_path(str(hand.mjcf))
     return [
         *_poses(hand, model),
-        *_efforts(loaded),
-        *_reach(hand, model),
-        *_steps(hand, model),
-        *_random(hand, model),
-        *_itself(hand, model),
+        *_effort_limits(loaded),
+        *_idle_joints(hand, model),
+        *_step_responses(hand, model),
+        *_random_targets(hand, model),
+        *_self_collisions(hand, model),
         *_grip(loaded, model),
     ]
 
@@ -47,7 +47,7 @@ def _poses(hand: HandSpec, model: mujoco.MjModel) -> List[Finding]:
     return [(True, "both poses are within the joints' limits")]
 
 
-def _efforts(loaded: Loaded) -> List[Finding]:
+def _effort_limits(loaded: Loaded) -> List[Finding]:
     found: List[Finding] = []
     if loaded.completed.guessed:
         names = ", ".join(loaded.completed.guessed)
@@ -62,7 +62,7 @@ def _efforts(loaded: Loaded) -> List[Finding]:
     return found or [(True, "all drives have effort limits")]
 
 
-def _reach(hand: HandSpec, model: mujoco.MjModel) -> List[Finding]:
+def _idle_joints(hand: HandSpec, model: mujoco.MjModel) -> List[Finding]:
     idle = [
         joint
         for joint in hand.finger_joints
@@ -78,7 +78,7 @@ def _reach(hand: HandSpec, model: mujoco.MjModel) -> List[Finding]:
     return [(True, "each drive moves a fingertip")]
 
 
-def _steps(hand: HandSpec, model: mujoco.MjModel) -> List[Finding]:
+def _step_responses(hand: HandSpec, model: mujoco.MjModel) -> List[Finding]:
     """Step responses at the coarse steps of training."""
     discrete = getattr(mujoco.mjtIntegrator, "mjINT_DISCRETE", None)
     model.opt.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST if discrete is None else discrete
@@ -106,7 +106,7 @@ def _steps(hand: HandSpec, model: mujoco.MjModel) -> List[Finding]:
     return [(True, "each drive settles after a step")]
 
 
-def _random(hand: HandSpec, model: mujoco.MjModel) -> List[Finding]:
+def _random_targets(hand: HandSpec, model: mujoco.MjModel) -> List[Finding]:
     data, random = posed(hand, model, hand.open_pose), np.random.default_rng(0)
     fastest = 0.0
     for _ in range(60):
@@ -119,7 +119,7 @@ def _random(hand: HandSpec, model: mujoco.MjModel) -> List[Finding]:
     return [(True, f"random targets leave it stable ({fastest:.0f} rad/s at most)")]
 
 
-def _itself(hand: HandSpec, model: mujoco.MjModel) -> List[Finding]:
+def _self_collisions(hand: HandSpec, model: mujoco.MjModel) -> List[Finding]:
     """Fingers that are inside each other before a grasp.  The hand does not collide with itself in training."""
     model.geom_conaffinity[model.geom_contype > 0] = 3
     deepest, pair = 0.0, ("", "")

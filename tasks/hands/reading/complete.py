@@ -42,7 +42,10 @@ class Completed:
 
 
 def complete(name: str, hand: Hand, notes: Notes) -> Completed:
-    """Raises HandError if the notes do not fit the hand."""
+    """Moves the hand's tree into the palm's frame, chooses gains, and writes the MJCF.
+
+    Raises HandError if the notes do not fit the hand.
+    """
     tree = hand.tree
     pos, turn = palm_frame(hand, notes)
     _to_palm(tree.links, pos, turn)
@@ -50,7 +53,7 @@ def complete(name: str, hand: Hand, notes: Notes) -> Completed:
     if taken:
         raise HandError(f"joint {taken[0]!r} has a name of the base that the program adds: give it another")
     tips = [tip_place(hand, tip) for tip in notes.fingertips.values()]
-    joints = [joint for joint in (tree.joints()[name] for name in hand.driven)]
+    joints = [tree.joints()[name] for name in hand.driven]
     efforts = {j.name: j.effort or EFFORT[j.kind] for j in joints}
     for joint in tree.joints().values():
         joint.armature = max(joint.armature, ARMATURE[joint.kind])
@@ -67,7 +70,7 @@ def complete(name: str, hand: Hand, notes: Notes) -> Completed:
 
 
 def palm_frame(hand: Hand, notes: Notes) -> Tuple[np.ndarray, np.ndarray]:
-    """The palm's frame in its link, x to the fingers, z out of the back."""
+    """Origin (3,) and axes (3, 3) of the palm's frame in its link: x to the fingers, z out of the back."""
     if notes.palm not in hand.places or hand.places[notes.palm][0] != 0:
         raise HandError(f"palm body {notes.palm!r} is not the link that all fingers hang on")
     _, pos, turn = hand.places[notes.palm]
@@ -138,7 +141,7 @@ def _write(
     base: Dict[str, float],
     efforts: Dict[str, float] | None = None,
 ) -> str:
-    """The MJCF; without gains only what has mass."""
+    """The MJCF.  Without gains it has neither drives nor tendons: its inertias are what gains are chosen by."""
     slide, hinge = base.get("slide", 1.0), base.get("hinge", 1.0)
     root = ElementTree.Element("mujoco", model=name)
     _add(root, "compiler", angle="radian", autolimits="false")

@@ -1,9 +1,9 @@
-"""Reads an MJCF into a tree: MuJoCo compiles it, and what it has compiled is taken over."""
+"""Reads an MJCF into a tree, from the model that MuJoCo compiles it to."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List
+from typing import List, Tuple
 
 import mujoco
 import numpy as np
@@ -24,7 +24,7 @@ FREE = "free"
 
 
 def read_mjcf(path: Path) -> Tree:
-    """Raises HandError."""
+    """The tree of an MJCF.  Raises HandError."""
     try:
         model = mujoco.MjModel.from_xml_path(str(path))
     except ValueError as error:
@@ -119,7 +119,7 @@ def _couplings(model: mujoco.MjModel, tree: Tree) -> None:
             _couple_tendon(model, tree, tendon, float(model.tendon_range[tendon].mean()))
 
 
-def _tendon_joints(model: mujoco.MjModel, tendon: int) -> tuple[List[int], List[float]]:
+def _tendon_joints(model: mujoco.MjModel, tendon: int) -> Tuple[List[int], List[float]]:
     name = model.tendon(tendon).name or f"number {tendon + 1}"
     wraps = range(int(model.tendon_adr[tendon]), int(model.tendon_adr[tendon] + model.tendon_num[tendon]))
     if any(int(model.wrap_type[w]) != int(mujoco.mjtWrap.mjWRAP_JOINT) for w in wraps):

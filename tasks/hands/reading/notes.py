@@ -41,7 +41,7 @@ class Notes:
     normal: Optional[Vector] = None
     """Out of the inner face, to what is grasped."""
     fingers: Optional[Vector] = None
-    """To where the fingers point."""
+    """Where the fingers point."""
     centre: Optional[Vector] = None
     """`HandSpec.palm_centre`, in the palm's frame."""
     grip_yaw: Optional[float] = None
@@ -53,7 +53,7 @@ class Notes:
 
 
 def read_notes(path: Path) -> Notes:
-    """Raises HandError."""
+    """What a TOML says.  Raises HandError."""
     try:
         values = _parser().loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError) as error:
@@ -128,8 +128,8 @@ def to_toml(notes: Notes) -> str:
     told = {
         "origin": "m, middle of the palm's inner face, in the body's frame",
         "normal": "out of the inner face, to what is grasped",
-        "fingers": "to where the fingers point",
-        "centre": "m, in the palm's frame (x to the fingers, z out of the back): where a grasped object's surface comes to lie",
+        "fingers": "where the fingers point",
+        "centre": "m, in the palm's frame (x to the fingers, z out of the back), where the surface of a grasped object is",
     }
     for key, text in told.items():
         if getattr(notes, key) is not None:

@@ -27,7 +27,7 @@ class Finger:
 
 
 def fingers(hand: Hand) -> List[Finger]:
-    """One for each chain that ends, in the order of the file.  Raises HandError if there are less than two."""
+    """One for each chain that ends, in the order of the file.  Raises HandError if there are fewer than two."""
     tree, found = hand.tree, []
     for last in ends(tree):
         chain, at = [last], tree.links[last].parent
@@ -112,12 +112,12 @@ def tip_place(hand: Hand, tip: Fingertip) -> Tuple[int, np.ndarray]:
 
 
 def bends(joint: Joint) -> float:
-    """How a joint bends a finger: to the side where its range is larger."""
+    """The sign with which a joint bends a finger: that of the side where its range is larger."""
     return 1.0 if joint.high >= -joint.low else -1.0
 
 
 def _directions(hand: Hand, chains: List[Finger], notes: Notes) -> Tuple[np.ndarray, np.ndarray]:
-    """(normal, along): out of the palm's inner face, and to where the fingers point, in the palm's link."""
+    """(normal, along) in the palm's link: out of the palm's inner face, and where the fingers point."""
     tree, start = hand.tree, rest(hand)
     placed = [tip_place(hand, tip) for tip in notes.fingertips.values()]
 
@@ -143,6 +143,7 @@ def _directions(hand: Hand, chains: List[Finger], notes: Notes) -> Tuple[np.ndar
     pointing = straight - np.array(roots)
     pointing /= np.linalg.norm(pointing, axis=1, keepdims=True) + 1e-9
     agree = pointing @ pointing.T
+    # The fingertip that points least like the others is the thumb.
     odd = int(agree.sum(axis=1).argmin()) if len(placed) > 2 else 0
     others = [i for i in range(len(placed)) if i != odd]
     along = _unit(pointing[others].mean(axis=0))

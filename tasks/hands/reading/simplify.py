@@ -1,4 +1,4 @@
-"""Makes a tree what a hand is here: the palm is its root, every other link moves, couplings have no offset."""
+"""Makes a tree a hand: the palm is its root, every other link moves, and couplings have no offset."""
 
 from __future__ import annotations
 
@@ -61,7 +61,10 @@ def _ancestors(tree: Tree, link: int) -> List[int]:
 
 
 def simplify(tree: Tree, palm: int) -> Hand:
-    """Raises HandError for what cannot be driven."""
+    """The hand of a tree with this palm: fixed links become a part of the link that they hang on.
+
+    Raises HandError for what cannot be driven.
+    """
     root = palm
     while tree.links[root].parent >= 0 and not tree.links[root].joints:
         root = tree.links[root].parent
@@ -94,7 +97,7 @@ def simplify(tree: Tree, palm: int) -> Hand:
     result = Tree(links, dict(tree.couplings), None, tree.notes)
     for link, group, where in zip(links, parts, inside):
         _fuse(link, group, where, result)
-    names = {name for link in links for name in [j.name for j in link.joints]}
+    names = {joint.name for link in links for joint in link.joints}
     gone = set(dropped)
     result.couplings = {name: c for name, c in result.couplings.items() if name in names and c.source not in gone}
     _couple(result)
@@ -119,7 +122,7 @@ def simplify(tree: Tree, palm: int) -> Hand:
 
 
 def _fuse(link: Link, group: List[Link], where: List[Tuple[np.ndarray, np.ndarray]], tree: Tree) -> None:
-    """Masses and shapes of links that do not move against each other."""
+    """Gives a link the masses and shapes of the group that it is made of.  where: (pos, turn) of each in the link's frame."""
     masses = []
     for part, (pos, turn) in zip(group, where):
         mass, com, inertia = part.mass, part.com, part.inertia
@@ -139,7 +142,7 @@ def _fuse(link: Link, group: List[Link], where: List[Tuple[np.ndarray, np.ndarra
 
 
 def _guess(shapes: List[Shape]) -> Tuple[float, np.ndarray, np.ndarray]:
-    """Of the boxes round the shapes, half full."""
+    """(mass, centre of mass, inertia about it) of the boxes around the shapes, half full."""
     parts = []
     for shape in shapes:
         size = np.ptp(shape.points, axis=0)
@@ -158,7 +161,10 @@ def _sound(mass: float, inertia: np.ndarray) -> np.ndarray:
 
 
 def _couple(tree: Tree) -> None:
-    """Sources become driven joints, ratios positive, offsets nothing: zeros and axes of the followers are moved."""
+    """Makes every source a driven joint, every ratio positive and every offset 0.
+
+    To this end it moves the zeros and turns the axes of the joints that follow.
+    """
     joints = tree.joints()
     owner = {joint.name: link for link in tree.links for joint in link.joints}
     for name, coupling in tree.couplings.items():

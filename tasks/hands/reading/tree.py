@@ -70,7 +70,7 @@ class Coupling:
 
 @dataclass
 class Tree:
-    """All of a file."""
+    """The links and couplings of a file."""
 
     links: List[Link]
     couplings: Dict[str, Coupling] = field(default_factory=dict)
@@ -80,12 +80,8 @@ class Tree:
     """What was changed or guessed, for people."""
 
     def joints(self) -> Dict[str, Joint]:
-        """By name."""
+        """All joints by name."""
         return {joint.name: joint for link in self.links for joint in link.joints}
-
-    def children(self, number: int) -> List[int]:
-        """Of a link."""
-        return [i for i, link in enumerate(self.links) if link.parent == number]
 
     def frames(self, angles: Optional[Dict[str, float]] = None) -> List[Tuple[np.ndarray, np.ndarray]]:
         """(pos, turn) of each link in the root's frame; joints not named are at 0."""
@@ -127,7 +123,7 @@ def to_quat(turn: np.ndarray) -> np.ndarray:
 
 
 def joined(parts: List[Tuple[float, np.ndarray, np.ndarray]]) -> Tuple[float, np.ndarray, np.ndarray]:
-    """Mass, centre and inertia about it of (mass, centre, inertia) in one frame."""
+    """(mass, centre of mass, inertia about it) of several such parts together, all in one frame."""
     mass = sum(m for m, _, _ in parts)
     if mass <= 0:
         return 0.0, np.zeros(3), np.zeros((3, 3))
@@ -140,7 +136,7 @@ def joined(parts: List[Tuple[float, np.ndarray, np.ndarray]]) -> Tuple[float, np
 
 
 def box_points(half: np.ndarray) -> np.ndarray:
-    """(8, 3)"""
+    """(8, 3) corners of a box of these half sides."""
     return np.array(np.meshgrid(*[(-h, h) for h in half])).reshape(3, -1).T
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Tuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,7 +16,7 @@ KINDS = {"revolute": "hinge", "continuous": "hinge", "prismatic": "slide"}
 
 
 def read_urdf(path: Path, root: ElementTree.Element) -> Tree:
-    """Raises HandError."""
+    """The tree of a URDF.  Raises HandError."""
     elements = {element.get("name", ""): element for element in root.findall("link")}
     above: Dict[str, ElementTree.Element] = {}
     for joint in root.findall("joint"):
@@ -149,16 +149,18 @@ def find_mesh(path: Path, filename: str, what: str) -> Path:
     name = filename
     for start in ("package://", "model://", "file://"):
         name = name[len(start) :] if name.startswith(start) else name
-    tried = Path(name)
+    candidates = [Path(name)]
+    if filename.startswith(("package", "model")):  # the first folder is the package's, which may have another name here
+        candidates.append(Path(*candidates[0].parts[1:]))
     folders = [path.parent, *path.resolve().parents]
-    for candidate in (tried, Path(*tried.parts[1:]) if filename.startswith(("package", "model")) else tried):
+    for candidate in candidates:
         for folder in folders[:6]:
             if (folder / candidate).is_file():
                 return folder / candidate
     raise HandError(f"{what}: the mesh {filename!r} is missing: put it beside {path.name}, or correct its name")
 
 
-def _origin(element: ElementTree.Element, what: str) -> tuple[np.ndarray, np.ndarray]:
+def _origin(element: ElementTree.Element, what: str) -> Tuple[np.ndarray, np.ndarray]:
     origin = element.find("origin")
     if origin is None:
         return np.zeros(3), np.eye(3)
