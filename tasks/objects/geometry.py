@@ -57,15 +57,14 @@ def convex_hull(points: np.ndarray) -> Hull:
 
     count = len(triangles)
     flat = np.linalg.norm(normals[:, None] - normals[neighbours], axis=-1) < COPLANAR
-    linked = np.where(
-        flat, neighbours, np.arange(count)[:, None]
-    )  # a triangle is linked to itself across an edge that bends
+    # A triangle is linked to its neighbour across a flat edge, and to itself across an edge that bends.
+    linked = np.where(flat, neighbours, np.arange(count)[:, None])
     graph = csr_matrix((np.ones(3 * count), linked.ravel(), 3 * np.arange(count + 1)), shape=(count, count))
     return Hull(vertices, triangles, normals, neighbours, connected_components(graph, directed=False)[1])
 
 
 def hull_faces(hull: Hull) -> Faces:
-    """The hull's flat faces; coplanar triangles are one, and no vertex is outside any."""
+    """The hull's flat faces: coplanar triangles are one face, and no vertex is outside any face."""
     a, b, c = (hull.vertices[hull.triangles[:, k]] for k in range(3))
     normals = np.zeros((hull.face.max() + 1, 3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1, keepdims=True)

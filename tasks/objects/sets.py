@@ -177,11 +177,12 @@ HOLDOUT_SHARE = 0.5
 
 
 def _equal_shares(kinds: Sequence[str], count: int, seed: int) -> List[ObjectModel]:
-    """As many objects of each kind, with the centre of mass in the middle."""
+    """The same number of objects of each kind, with the centre of mass in the middle."""
     return [generate_one(kinds[i % len(kinds)], i, seed, off_centre=0.0, wide=False) for i in range(count)]
 
 
 def _holdout(seed: int, count: int) -> List[ObjectModel]:
+    """Objects of the training families and of the held-out ones, which have HOLDOUT_SHARE of the set."""
     weights = [FAMILIES[k].weight for k in (*TRAINING_KINDS, *HOLDOUT_KINDS)]
     known = sum(weights[: len(TRAINING_KINDS)])
     each = known * HOLDOUT_SHARE / (1 - HOLDOUT_SHARE) / len(HOLDOUT_KINDS)

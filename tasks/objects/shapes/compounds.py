@@ -155,10 +155,8 @@ def purse(rng: np.random.Generator) -> Parts:
 # --- beams -------------------------------------------------------------------------------------------------------------
 
 
-def _beam(
-    rng: np.random.Generator, start: Sequence[float], end: Sequence[float], thick: float, deep: float
-) -> np.ndarray:
-    """A box in the x-z plane from start to end."""
+def _beam(start: Sequence[float], end: Sequence[float], thick: float, deep: float) -> np.ndarray:
+    """A box along the line from start to end, which lies in the x-z plane."""
     p, q = np.asarray(start, float), np.asarray(end, float)
     d = q - p
     bar = box_points((float(np.linalg.norm(d)) / 2, deep, thick))
@@ -171,19 +169,20 @@ def angle_piece(rng: np.random.Generator) -> Parts:
     bend = np.pi / 2 if rng.random() < 0.7 else rng.uniform(1.2, 2.4)
     arm = rng.uniform(0.8, 2)
     tip = (arm * np.cos(bend), 0, arm * np.sin(bend))
-    return [_beam(rng, (-t, 0, 0), (2, 0, 0), t, deep), _beam(rng, (0, 0, 0), tip, t, deep)]
+    return [_beam((-t, 0, 0), (2, 0, 0), t, deep), _beam((0, 0, 0), tip, t, deep)]
 
 
 def tee(rng: np.random.Generator) -> Parts:
+    """A T, sometimes off its middle."""
     t, deep, x = rng.uniform(0.15, 0.35), rng.uniform(0.15, 0.5), rng.uniform(-0.4, 0.4)
-    return [_beam(rng, (-1, 0, 0), (1, 0, 0), t, deep), _beam(rng, (x, 0, 0), (x, 0, rng.uniform(1, 2.2)), t, deep)]
+    return [_beam((-1, 0, 0), (1, 0, 0), t, deep), _beam((x, 0, 0), (x, 0, rng.uniform(1, 2.2)), t, deep)]
 
 
 def channel(rng: np.random.Generator) -> Parts:
     """A U."""
     t, deep, wide = rng.uniform(0.15, 0.3), rng.uniform(0.2, 0.6), rng.uniform(0.7, 1.4)
-    arms = [_beam(rng, (s * wide, 0, 0), (s * wide, 0, rng.uniform(0.7, 1.8)), t, deep) for s in (-1, 1)]
-    return [_beam(rng, (-wide - t, 0, 0), (wide + t, 0, 0), t, deep), *arms]
+    arms = [_beam((s * wide, 0, 0), (s * wide, 0, rng.uniform(0.7, 1.8)), t, deep) for s in (-1, 1)]
+    return [_beam((-wide - t, 0, 0), (wide + t, 0, 0), t, deep), *arms]
 
 
 def cross(rng: np.random.Generator) -> Parts:
@@ -216,7 +215,6 @@ def hammer(rng: np.random.Generator) -> Parts:
         parts.append(box_points((0.8 * head, thick, thick), (-0.2 * head, 0, shaft)))
     if rng.random() < 0.6:
         claw = box_points((0.4 * head, thick, thick), (0.85 * head, 0, shaft))
-        claw[claw[:, 0] > 0.85 * head] *= (1, 1, 1)
         claw[claw[:, 0] > 0.85 * head, 2] = shaft + thick * np.array([-0.9, -0.6, -0.9, -0.6])
         parts.append(claw)
     return parts
@@ -226,7 +224,7 @@ def wrench(rng: np.random.Generator) -> Parts:
     """A flat bar with an open jaw at one end and a disc at the other."""
     length, deep, thick = rng.uniform(2.5, 4.5), rng.uniform(0.25, 0.4), rng.uniform(0.25, 0.4)
     parts = [box_points((length / 2, deep, thick), (length / 2, 0, 0))]
-    parts += [_beam(rng, (length - 0.1, 0, s * 0.3), (length + 0.8, 0, s * 0.65), 0.22, deep) for s in (-1, 1)]
+    parts += [_beam((length - 0.1, 0, s * 0.3), (length + 0.8, 0, s * 0.65), 0.22, deep) for s in (-1, 1)]
     if rng.random() < 0.6:
         parts.append(tilt(frustum(0.6, 0.6, -deep, deep, 12), np.pi / 2, axis=0))
     return parts
@@ -262,7 +260,7 @@ def drill(rng: np.random.Generator) -> Parts:
         else tilt(frustum(wide, wide, -barrel / 2, barrel / 2, 12), np.pi / 2)
     ]
     foot = (-0.3 * barrel - grip * np.sin(lean), 0, -grip * np.cos(lean))
-    parts.append(_beam(rng, (-0.3 * barrel, 0, 0), foot, 0.9 * wide, 0.75 * wide))
+    parts.append(_beam((-0.3 * barrel, 0, 0), foot, 0.9 * wide, 0.75 * wide))
     tip = tilt(frustum(0.35 * wide, 0.7 * wide, 0, 0.6, 10), np.pi / 2)
     parts.append(tip * (np.sign(tip[:, 0].mean()), 1, 1) + (barrel / 2, 0, 0))
     if rng.random() < 0.5:
