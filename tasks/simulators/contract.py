@@ -117,7 +117,7 @@ class DriveFactors:
 
 
 class Simulator:
-    """Base of all simulators.  The module's text has units and frames."""
+    """Base of all simulators.  The text at the top of this file has units and frames."""
 
     name: str
     num_envs: int
@@ -133,10 +133,11 @@ class Simulator:
     varies_drives: bool = False
     """Whether it has `vary_drives`."""
     disturbed: bool = False
-    """Whether one of the two was called."""
+    """Whether `push` or `vary_drives` was ever called."""
     mass_scale: Tensor
-    """(N,) of the worlds as built, if they keep it; and so is `friction` (N,)."""
+    """(N,) factor of each object's mass, in simulators whose worlds keep it."""
     friction: Tensor
+    """(N,) sliding friction of each object, in simulators whose worlds keep it."""
     state: SimState
 
     def step(self, targets: Tensor) -> None:
@@ -183,12 +184,14 @@ class Simulator:
         return {}
 
     def state_dict(self) -> Optional[Dict[str, Tensor]]:
-        """The physics of all worlds between two steps, (N, ...) on the CPU, exact to the bit; None if it cannot be read whole."""
+        """The physics of all worlds between two steps, (N, ...) on the CPU, exact to the bit.  None if not all can be read."""
         return None
 
     def load_state_dict(self, state: Dict[str, Tensor]) -> None:
-        """Restores `state_dict`; what follows is then the same.  Before it, `reset` must have put the same objects with the same
-        masses and friction into the worlds.  Raises KeyError or ValueError if the state is of another hand or number of worlds.
+        """Restores `state_dict`, so that the same steps follow.
+
+        Before this call, `reset` must have put the same objects with the same masses and friction into the worlds.
+        Raises KeyError or ValueError if the state is of another hand or number of worlds.
         """
         raise ValueError(f"{self.name} cannot go on in the middle of an episode")
 

@@ -17,13 +17,15 @@ def spread(objects: ObjectSet, num_envs: int, evaluation: bool = False) -> List[
     """
     count = len(objects.objects)
     if evaluation:
-        return (
-            [i * count // num_envs for i in range(num_envs)]
-            if num_envs < count
-            else [i % count for i in range(num_envs)]
-        )
+        if num_envs < count:
+            return [world * count // num_envs for world in range(num_envs)]
+        return [world % count for world in range(num_envs)]
     members = [[i for i, item in enumerate(objects.objects) if item.kind == kind] for kind in objects.kinds]
-    return [members[i % len(members)][i // len(members) % len(members[i % len(members)])] for i in range(num_envs)]
+    ids = []
+    for world in range(num_envs):
+        turn, kind = divmod(world, len(members))
+        ids.append(members[kind][turn % len(members[kind])])
+    return ids
 
 
 def draw_properties(

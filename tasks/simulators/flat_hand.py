@@ -18,7 +18,7 @@ from tasks.simulators.errors import SimulatorError
 MOUNT = "mount"
 """The fixed root of the flat hand."""
 LINK_MASS = 0.002
-"""kg, of the link that each joint of a body but its last one gets; the body is lighter by as much."""
+"""kg, of the links that a body with several joints gets before it.  The body is lighter by as much."""
 LINK_INERTIA = 1e-6
 """kg m^2, about each axis of such a link; joints' armatures are a thousand times larger."""
 
@@ -44,8 +44,9 @@ class Joint:
     kind: str
     """hinge or slide."""
     axis: np.ndarray
-    """(3,) and `anchor` (3,) m, in the link's frame."""
+    """(3,) unit vector in the link's frame."""
     anchor: np.ndarray
+    """(3,) m, in the link's frame."""
     range: np.ndarray
     """(2,) rad or m"""
     armature: float
@@ -64,9 +65,11 @@ class Link:
     joint: Optional[Joint]
     mass: float
     com: np.ndarray
-    """(3,) m, and `inertia` (3,) kg m^2: principal values in the axes of `inertia_quat`."""
+    """(3,) m, centre of mass."""
     inertia: np.ndarray
+    """(3,) kg m^2, principal values about the centre of mass."""
     inertia_quat: np.ndarray
+    """(4,) the principal axes."""
     shapes: List[Shape] = field(default_factory=list)
 
 
@@ -137,7 +140,7 @@ def _shapes(model: mujoco.MjModel, body: int) -> List[Shape]:
 
 @dataclass(frozen=True)
 class Drives:
-    """What PhysX is told of each joint: arrays (J,) in the order of `names`, the D drives and then the coupled joints."""
+    """The settings of each joint for PhysX: arrays (J,) in the order of `names`, the D drives and then the coupled joints."""
 
     names: Tuple[str, ...]
     stiffness: np.ndarray
@@ -151,11 +154,13 @@ class Drives:
     armature: np.ndarray
     """kg or kg m^2"""
     lower: np.ndarray
-    """rad or m, the joint's range, to `upper`."""
+    """rad or m, lower end of the joint's range."""
     upper: np.ndarray
+    """rad or m, upper end of the joint's range."""
     target_lower: np.ndarray
-    """(D,) range of the drives' targets, to `target_upper`."""
+    """(D,) rad or m, lower end of the range of the drives' targets."""
     target_upper: np.ndarray
+    """(D,) rad or m, upper end of the range of the drives' targets."""
 
 
 def read_drives(hand: HandSpec, model: mujoco.MjModel) -> Drives:

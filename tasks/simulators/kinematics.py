@@ -21,14 +21,17 @@ class _Level:
     parents: Tensor
     """(B,) index of the parent in the level above.  The parent of level 0 is the world."""
     pos: Tensor
-    """(B, 3) and `quat` (B, 4): the body's frame in its parent's, with the joints at their reference."""
+    """(B, 3) m, of the body's frame in its parent's, with the joints at their reference."""
     quat: Tensor
+    """(B, 4) of the same."""
     columns: Tensor
     """(J, B) the column of `joint_pos` of the j-th joint of each body."""
     hinge: Tensor
-    """(J, B, 3) axis of a hinge, else 0; `slide` has the axis of a slide, and `anchor` the point that a hinge turns about."""
+    """(J, B, 3) axis of each joint that is a hinge, else 0."""
     slide: Tensor
+    """(J, B, 3) axis of each joint that is a slide, else 0."""
     anchor: Tensor
+    """(J, B, 3) m, the point that a hinge turns about."""
 
 
 class HandKinematics:

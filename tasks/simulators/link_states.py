@@ -1,7 +1,7 @@
-"""Between the numbers of PhysX and a simulator's state, for Isaac Gym and PhysX alike.
+"""Turns the numbers of PhysX into a simulator's state, for Isaac Gym and PhysX alike.
 
-PhysX's quaternions are (x, y, z, w), and its velocities are those of centres of mass.  It tells poses of links, whose frames are
-those of the bodies in the hand's file; palm and fingertips are sites in them.
+PhysX's quaternions are (x, y, z, w), and its velocities are those of centres of mass.  It has poses of links, whose frames are
+those of the bodies in the hand's file.  Palm and fingertips are sites in these frames.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ class LinkStates:
         self.source = torch.tensor(
             [order.index(name) for name in hand.coupled_joints.values()], dtype=torch.int64, device=device
         )
-        """Column of the drive that each coupled joint follows, times `ratio`."""
+        """(C,) column of the drive that each coupled joint follows."""
         self.ratio = floats([hand.coupling(name) for name in hand.coupled_joints])
+        """(C,) how far each coupled joint goes for each radian of that drive."""
         sites = [model.site(name).id for name in (hand.palm_site, *hand.fingertip_sites)]
         self.site_pos, self.site_quat = floats(model.site_pos[sites]), floats(model.site_quat[sites])
         self.link_com, self.object_com = floats(link_com), floats(object_com)
@@ -64,11 +65,11 @@ class LinkStates:
         return targets.clamp(self.target_lower, self.target_upper)
 
     def followed(self, joint_pos: Tensor) -> Tensor:
-        """(N, D) driven joints -> (N, C), where the coupled joints belong."""
+        """(N, D) positions of the driven joints -> (N, C) those that the coupled joints should have."""
         return joint_pos[:, self.source] * self.ratio
 
     def sites(self, links: Tensor) -> Tensor:
-        """(N, F + 1, 7 or more) positions and quaternions of links -> (N, F + 1, 3) m, palm and fingertips, as PhysX counts."""
+        """(N, F + 1, 7 or more) PhysX's poses of links -> (N, F + 1, 3) m, palm and fingertips, in PhysX's coordinates."""
         return links[..., :3] + rotations.rotate(links[..., 3:7][..., WXYZ], self.site_pos)
 
     def begin(self, state: SimState, mask: Tensor, start: Start) -> Tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ with the default settings: 2.9 GB with 4096 hands and 512 for evaluation, 6.1 GB
 PROCESSOR = (0.37e9, 380e3)
 """The same on a processor: 0.49 GB with 256 hands and 64 for evaluation, 1.96 GB with 4096."""
 TOO_MUCH = 1.5
-"""Times the free memory.  The forecast is not that exact, but what is said to need more than this will not fit."""
+"""A training that needs this many times the free memory is refused.  The forecast is not exact enough for a smaller factor."""
 
 
 def free_bytes(on_gpu: bool) -> Optional[float]:

@@ -1,8 +1,8 @@
-"""Makes torch and Isaac Gym wait for each other.
+"""Makes torch and the PhysX of a simulator wait for each other.
 
-Torch queues its work on its current stream, which need not be the one that Isaac Gym uses, and Isaac Gym knows only the
-addresses of tensors.  No document says that it waits, so without these calls it might read numbers that torch has not written
-yet, and torch numbers that Isaac Gym has not written yet.
+Torch queues its work on its current stream, which need not be the one that Isaac Gym or PhysX uses.  They know only the
+addresses of tensors, and no document says that they wait.  Without these calls they might read numbers that torch has not
+written yet, and torch might read numbers that they have not written yet.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import torch
 
 
 def finish_torch(device: torch.device) -> None:
-    """Waits until torch has written what Isaac Gym is going to read."""
+    """Waits until torch has written what the simulator is going to read."""
     if device.type == "cuda":
         torch.cuda.current_stream(device).synchronize()
 
 
 def finish_all(device: torch.device) -> None:
-    """Waits until Isaac Gym, too, has written what torch is going to read."""
+    """Waits until the simulator, too, has written what torch is going to read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

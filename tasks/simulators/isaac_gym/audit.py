@@ -334,6 +334,7 @@ def main(simulator: Callable[..., IsaacWorlds], argv: Optional[Sequence[str]] = 
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     wrong = [row for row in rows if not row.good]
+    # Rows of single links and joints have a colon.  There are hundreds of them, so they are shown only where they are wrong.
     print(table(wrong if wrong else [row for row in rows if " " in row.item and ":" not in row.item]))
     print(f"{len(rows) - len(wrong)} passed, {len(wrong)} failed")
     return 1 if wrong else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, List, Sequence, Tuple
 
 import mujoco
 import numpy as np
@@ -33,8 +33,9 @@ class Rows:
     """The rows of each world's things in Isaac Gym's flat tensors."""
 
     hand: Tensor
-    """(N,) int32, the hand's actor number in the simulation; `object` has the object's."""
+    """(N,) int32, the hand's actor number in the simulation."""
     object: Tensor
+    """(N,) int32, the object's actor number in the simulation."""
     dofs: Tensor
     """(N, J) int64 rows of the joints, in the order of `Drives.names`."""
     links: Tensor
@@ -52,12 +53,12 @@ class IsaacScene:
     hand_handles: List[int]
     object_handles: List[int]
     hand_asset: Any
-    object_assets: Dict[int, Any]
     rows: Rows
     object_ids: List[int]
     friction: np.ndarray
-    """(N,) and in `mass_scale` (N,)."""
+    """(N,) sliding friction of each world's object and hand."""
     mass_scale: np.ndarray
+    """(N,) factor of each object's mass."""
     link_com: np.ndarray
     """(F + 1, 3) m, centres of mass of palm and fingertips in their links, as Isaac Gym tells them."""
     origins: np.ndarray
@@ -152,7 +153,6 @@ def build(gym: Any, api: Any, owner: IsaacWorlds, object_ids: Sequence[int], see
         hand_handles=hands,
         object_handles=things,
         hand_asset=hand_asset,
-        object_assets=objects,
         rows=rows,
         object_ids=list(object_ids),
         friction=friction,

@@ -57,8 +57,9 @@ class IsaacGymSimulator(IsaacWorlds):
         gpu_pipeline: Optional[bool] = None,
         evaluation: bool = False,
     ) -> None:
-        """device: by default the first GPU, or the processor if torch sees none.  object_ids: (N,) the object of each world;
-        by default see `spread`, which evaluation is for.  gpu_pipeline: whether PhysX and its tensors are on a GPU; by default if `device` is one.
+        """device: by default the first GPU, or the processor if torch sees none.
+        object_ids: (N,) the object of each world; by default `spread` chooses, and evaluation is an argument of it.
+        gpu_pipeline: whether PhysX and its tensors are on a GPU; by default if `device` is one.
         Raises SimulatorError if Isaac Gym cannot run here, and for a second simulator in one process.
         """
         gymapi, gymtorch = preload(), load_gymtorch()

@@ -77,7 +77,8 @@ class PhysicsCfg:
     def fine(cls, control_dt: float = 1 / 30, self_collision: bool = False) -> PhysicsCfg:
         """Steps of 1/240 s, in which policies are measured and shown: a fourth of training's.
 
-        control_dt: seconds of a control step of the policy's training.  self_collision: as in the policy's training.  Raises ValueError if it is no multiple of 1/240 s.
+        control_dt: seconds of a control step of the policy's training.  self_collision: as in the policy's training.
+        Raises ValueError if control_dt is no multiple of 1/240 s.
         """
         substeps = round(control_dt * FINE_STEPS_PER_S)
         if substeps < 1 or abs(control_dt * FINE_STEPS_PER_S - substeps) > 1e-6:
@@ -101,16 +102,21 @@ class Scene:
     object_geoms: slice
     """The K geoms of the object's body.  A geom without a part has `geom_dataid` -1."""
     object_qpos: int
-    """Address of the object's 7 coordinates.  `object_dof` is that of its 6 velocities."""
+    """Address of the object's 7 coordinates."""
     object_dof: int
+    """Address of the object's 6 velocities."""
     hand_mass: float
+    """kg"""
     drive_qpos: np.ndarray
-    """(D,) addresses of the driven joints' coordinates.  `drive_dof` has those of their velocities."""
+    """(D,) addresses of the driven joints' coordinates."""
     drive_dof: np.ndarray
+    """(D,) addresses of the driven joints' velocities."""
     coupled_qpos: np.ndarray
-    """(C,) addresses of the coupled joints, which follow the drives `coupled_source` (C,) times `coupled_ratio` (C,)."""
+    """(C,) addresses of the coupled joints' coordinates."""
     coupled_source: np.ndarray
+    """(C,) number of the drive that each of them follows."""
     coupled_ratio: np.ndarray
+    """(C,) how far each of them goes for each radian of that drive."""
     geom_rows: Dict[str, np.ndarray]
     """Name in GEOM_FIELDS -> (V, K, ...) for the V objects of the set."""
     body_rows: Dict[str, np.ndarray]
@@ -130,7 +136,7 @@ def build_scene(
 
     for_c: takes MuJoCo C's limits of iterations, and adds a sensor that makes `mj_step` compute `cfrc_ext`, from which the
     fingertips' wrenches are read.
-    furnish: is called before the model is compiled, and may add what is only to be seen.
+    furnish: is called before the model is compiled, and may add things that are only seen.
     """
     if for_c:
         limits = max(physics.iterations, C_ITERATIONS), max(physics.ls_iterations, C_ITERATIONS)
@@ -235,6 +241,7 @@ def _mesh_name(index: int, part: int) -> str:
 
 
 def _with_rows(model: mujoco.MjModel, hand: HandSpec, objects: ObjectSet) -> Scene:
+    """The scene of a compiled model: finds the addresses, and computes the rows of every object."""
     body = model.body(OBJECT_BODY).id
     start, slots = int(model.body_geomadr[body]), int(model.body_geomnum[body])
     joints = [model.joint(name) for name in hand.drives]

@@ -94,7 +94,8 @@ class MujocoSimulator(Simulator):
         address = scene.object_qpos
         qpos[:, address : address + 3] = start.object_pos[mask].numpy()
         qpos[:, address + 3 : address + 7] = start.object_quat[mask].numpy()
-        # A reset clears the worlds' counters.  So the overflows are kept, and the fall to zero is not taken for a divergence.
+        # A reset clears the worlds' counters of warnings.  What they had of overflows still counts as reported, and the fall of
+        # the others to zero is no divergence.
         self._reported_full -= int(self._warning_counts(_FULL)[ids].sum())
         self.batch.reset(ids, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
         self._diverged = self._warning_counts(_DIVERGED)

@@ -57,7 +57,7 @@ class PhysxCfg:
     def fine(cls, control_dt: float = 1 / 30) -> PhysxCfg:
         """Steps of 1/240 s with 16 iterations, in which policies are measured.
 
-        control_dt: seconds of a control step of the policy's training.  Raises ValueError if it is no multiple of 1/240 s.
+        control_dt: seconds of a control step of the policy's training.  Raises ValueError if that is no multiple of 1/240 s.
         """
         substeps = round(control_dt * FINE_STEPS_PER_S)
         if substeps < 1 or abs(control_dt * FINE_STEPS_PER_S - substeps) > 1e-6:

@@ -18,7 +18,7 @@ from ppo_grasp.device.graphs import replayed
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
 from tasks.simulators import streams
-from tasks.simulators.contract import SimState, Simulator, Start
+from tasks.simulators.contract import TABLE_HEIGHT, SimState, Simulator, Start
 from tasks.simulators.fixed_objects import draw_properties, spread
 from tasks.simulators.flat_hand import flatten, read_drives
 from tasks.simulators.link_states import XYZW, LinkStates
@@ -92,15 +92,17 @@ class PhysxSimulator(Simulator):
         self._shift = -torch.as_tensor(built.origins, device=self.device)
         """(N, 3) from PhysX's positions to those of a world."""
         sizes = {name: tuple(binding.shape) for name, binding in built.bindings.items()}
-        self._is = {name: torch.zeros(size, device=self.device) for name, size in sizes.items()}
-        """What PhysX tells after a step, by the binding's name."""
-        self._set = {name: torch.zeros_like(self._is[name]) for name in ("joint_pos", "target", "object_pose")}
-        self._set["object_pose"][:, 6] = 1.0
-        self._still = {name: torch.zeros_like(self._is[name]) for name in ("joint_vel", "object_vel")}
-        """The velocities of what is reset: none."""
+        self._output = {name: torch.zeros(size, device=self.device) for name, size in sizes.items()}
+        """What PhysX writes after a step, by the binding's name."""
+        self._input = {name: torch.zeros_like(self._output[name]) for name in ("joint_pos", "target", "object_pose")}
+        """What PhysX reads before a step, by the binding's name."""
+        self._input["object_pose"][:, 6] = 1.0
+        self._zero_velocity = {name: torch.zeros_like(self._output[name]) for name in ("joint_vel", "object_vel")}
+        """The velocities of what is reset."""
         self._hand_mask = torch.zeros(n, dtype=torch.bool, device=self.device)
-        """(N,) by rows: what was reset since the last step; and `_object_mask`."""
+        """(N,) whether the hand in each row was reset since the last step."""
         self._object_mask = torch.zeros_like(self._hand_mask)
+        """(N,) whether the object in each row was reset since the last step."""
         sensors = built.contacts.sensor_count
         self._normal = torch.zeros(sensors, 3, device=self.device)
         self._rubbing = torch.zeros_like(self._normal)
@@ -127,10 +129,10 @@ class PhysxSimulator(Simulator):
     def _park(self) -> None:
         """Puts all worlds at rest: the hand is open above the table, the object on it."""
         joint_pos = torch.zeros_like(self.state.joint_pos)
-        joint_pos[:, 2] = 0.45
+        joint_pos[:, 2] = TABLE_HEIGHT + 0.4
         rest = [self.objects.objects[i] for i in self.state.object_id.tolist()]
         pos = torch.zeros(self.num_envs, 3)
-        pos[:, 2] = torch.tensor([0.05 + float(item.rest_height[0]) for item in rest])
+        pos[:, 2] = torch.tensor([TABLE_HEIGHT + float(item.rest_height[0]) for item in rest])
         quat = torch.tensor(np.stack([item.rest_quat[0] for item in rest]), dtype=torch.float32)
         everywhere = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         ids, device = self.state.object_id, self.device
@@ -146,16 +148,16 @@ class PhysxSimulator(Simulator):
         streams.finish_torch(self.device)
         bindings = self.worlds.bindings
         for name, values, mask in (
-            ("joint_pos", self._set["joint_pos"], self._hand_mask),
-            ("joint_vel", self._still["joint_vel"], self._hand_mask),
-            ("object_pose", self._set["object_pose"], self._object_mask),
-            ("object_vel", self._still["object_vel"], self._object_mask),
+            ("joint_pos", self._input["joint_pos"], self._hand_mask),
+            ("joint_vel", self._zero_velocity["joint_vel"], self._hand_mask),
+            ("object_pose", self._input["object_pose"], self._object_mask),
+            ("object_vel", self._zero_velocity["object_vel"], self._object_mask),
         ):
             bindings[name].write(values, mask=mask)
-        bindings["target"].write(self._set["target"])
+        bindings["target"].write(self._input["target"])
         for _ in range(self.cfg.substeps):
             self.worlds.physx.step_sync(self.cfg.timestep)
-        for name, values in self._is.items():
+        for name, values in self._output.items():
             if name != "target":
                 bindings[name].read(values)
         self.worlds.contacts.read_net_normal_forces(self._normal)
@@ -183,12 +185,12 @@ class PhysxSimulator(Simulator):
         self.worlds.close()
         self._lost.close()
 
-    # ---------------------------------------------------- tensors to tensors, without a word to PhysX or to the host
+    # ------------------------------------------------- functions of tensors, which ask neither PhysX nor the host
 
     def _take_targets(self) -> None:
         limited = self.links.limited(self._targets)
         self._targets.copy_(limited)
-        self._set["target"][self._hand_row[:, None], self._joint_column[: self.hand.num_drives]] = limited
+        self._input["target"][self._hand_row[:, None], self._joint_column[: self.hand.num_drives]] = limited
 
     def _take_reset(self) -> None:
         mask = self._mask
@@ -198,11 +200,11 @@ class PhysxSimulator(Simulator):
         hand_mask, object_mask = mask[self._hand_world], mask[self._object_world]
         rows = torch.zeros_like(joints)
         rows[:, :] = joints[self._hand_world]
-        by_column = torch.zeros_like(self._set["joint_pos"])
+        by_column = torch.zeros_like(self._input["joint_pos"])
         by_column[:, self._joint_column] = rows
         for into, values, where in (
-            (self._set["joint_pos"], by_column, hand_mask),
-            (self._set["object_pose"], pose[self._object_world], object_mask),
+            (self._input["joint_pos"], by_column, hand_mask),
+            (self._input["object_pose"], pose[self._object_world], object_mask),
         ):
             into.copy_(torch.where(where[:, None], values, into))
         self._hand_mask.logical_or_(hand_mask)
@@ -212,7 +214,7 @@ class PhysxSimulator(Simulator):
         """Copies PhysX's tensors to `state`."""
         self._hand_mask.zero_()
         self._object_mask.zero_()
-        now, hands, things = self._is, self._hand_row, self._object_row
+        now, hands, things = self._output, self._hand_row, self._object_row
         joints = now["joint_pos"][hands][:, self._joint_column]
         speeds = now["joint_vel"][hands][:, self._joint_column]
         links = torch.cat([now["link_pose"], now["link_vel"]], dim=-1)[hands][:, self._link_column]

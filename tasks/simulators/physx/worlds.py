@@ -41,12 +41,13 @@ class Worlds:
     bindings: Dict[str, Any]
     """PhysX's tensors: `joint_pos`, `joint_vel`, `target`, `link_pose`, `link_vel`, `object_pose`, `object_vel`."""
     contacts: Any
-    """The contact forces on the links in `pressed`."""
+    """The contact forces on the links that can touch something."""
     tip_contacts: Any
     """The points of contact of the fingertips; None if they are not asked for."""
     hand_rows: np.ndarray
-    """(N,) rows of the hands, and `object_rows` (N,) of the objects."""
+    """(N,) row of each world's hand."""
     object_rows: np.ndarray
+    """(N,) row of each world's object."""
     joint_columns: np.ndarray
     """(J,) in the order of `Drives.names`."""
     link_columns: np.ndarray
