@@ -150,10 +150,8 @@ def measure(runs: Sequence[Row], name: str, episodes: int) -> Iterator[Row]:
         path = Path(run["run_dir"]) / "checkpoint_last.pt"
         policy, meta = load_policy(path)
         policies.append((run, policy, trained_with(meta, path, policy.cfg.num_obs, policy.cfg.num_actions)))
-    first, sim = (
-        policies[0][2],
-        registry.get(meta["config"]["task"]["sim"]),
-    )  # all runs have the same simulator, hand and control rate
+    # All runs have the same simulator, hand and control rate.
+    first, sim = policies[0][2], registry.get(meta["config"]["task"]["sim"])
     hand, physics, objects = get_hand(first.hand), first.measured_in("fine"), load_objects(name)
     worlds = min(episodes, sim.evaluation_envs)
     if sim.compiles_kernels:
@@ -162,9 +160,8 @@ def measure(runs: Sequence[Row], name: str, episodes: int) -> Iterator[Row]:
     for run, policy, settings in policies:
         torch.manual_seed(0)
         cfg = replace(settings.grasp, start=StartCfg())
-        task = GraspTask(
-            simulator, hand, objects, cfg, evaluation=True
-        )  # a new task begins with the first object again
+        # A new task begins with the first object again.
+        task = GraspTask(simulator, hand, objects, cfg, evaluation=True)
         runner = PolicyRunner(task, policy.to(task.device).act_deterministic)
         found = evaluate(task, lambda r=runner, t=task: r.play(t.cfg.episode_steps), episodes)  # type: ignore[misc]
         run["held"][name] = {key: value for key, value in found.summary().items() if key != "per_object"}

@@ -207,9 +207,8 @@ def main(args: Args) -> None:
         row: Dict[str, Any] = {"engine": job.engine, "minibatch_size": job.settings.minibatch_size}
         row.update(measure(job, args.timeout, args.logs))
         rows.append(row)
-        hardware = row.get(
-            "hardware", hardware
-        )  # the other process asks for the name: here that would take memory of the GPU
+        # The other process asks for the name.  Here that would take memory of the GPU.
+        hardware = row.get("hardware", hardware)
         seconds = time.perf_counter() - begin
         said = row.get("failed") or f"{row['steps_per_s']:,.0f} steps/s, learner {row['learner_ms']:.1f} ms"
         console.print(

@@ -166,9 +166,8 @@ def measure(args: Args, hulls: int) -> Dict[str, Any]:
     objects = objects_of(hulls, args.num_objects, args.seed)
     if on_gpu:
         compile_missing(objects, args.num_envs, args.physics)
-        warnings.filterwarnings(
-            "error", message=".*cannot be captured"
-        )  # else the times would be those of single launches
+        # Without a capture the times would be those of single launches.
+        warnings.filterwarnings("error", message=".*cannot be captured")
     task = make_task(args.sim, objects, args.num_envs, settings=args.physics, evaluation=True)
     runner = PolicyRunner(task, load_policy(args.checkpoint, task.device)[0].act_deterministic)
     with side_stream(task.device), torch.no_grad():

@@ -335,11 +335,8 @@ def main(args: Args) -> None:
     ) in args.seeds:  # all sets come with the first seed, then with the next, so that a break leaves figures of all
         for objects in args.objects:
             words = ["--objects", objects, "--seed", str(seed), "--eval-interval", str(args.eval_interval)]
-            words += [
-                "--total-timesteps",
-                str(10**12),
-                *shlex.split(args.options),
-            ]  # the clock or a level ends it, not the number of steps
+            # The clock or a level ends it, not the number of steps.
+            words += ["--total-timesteps", str(10**12), *shlex.split(args.options)]
             folder = place / f"{objects.replace(os.sep, '_')}_seed{seed}"
             run = train(words, folder, args.levels, args.max_minutes, args.keep_going, args.cold, args.grace)
             runs.append({"objects": objects, "seed": seed, "cold": args.cold, **run})

@@ -263,9 +263,8 @@ def draw_object(random: np.random.Generator) -> Thing:
         "cylinder": ((radius, half, 0), 2 * math.pi * radius**2 * half),
     }[shape]
     lies = half > radius
-    turn = (
-        (math.sqrt(0.5), 0.0, math.sqrt(0.5), 0.0) if lies else (1.0, 0.0, 0.0, 0.0)
-    )  # MuJoCo's cylinders are along z
+    # MuJoCo's cylinders are along z.
+    turn = (math.sqrt(0.5), 0.0, math.sqrt(0.5), 0.0) if lies else (1.0, 0.0, 0.0, 0.0)
     mass = float(np.clip(log_uniform(40, 1000) * volume, 0.01, 0.6))
     return Thing(shape, size, turn, mass, min(half, radius))
 

@@ -69,9 +69,8 @@ def test_shown_options_exist(run: Callable[..., Any]) -> None:
     used: Dict[str, Dict[str, str]] = {name: {} for name in COMMANDS}
     for page, command in SHOWN:
         name = next((name for name in COMMANDS if f" {name}" in command), "train.py")
-        own = (
-            command.partition(f" {name}")[2] if command.startswith("torchrun") else command
-        )  # the others are torchrun's
+        # What stands before the script is torchrun's.
+        own = command.partition(f" {name}")[2] if command.startswith("torchrun") else command
         mine = options(own) if f" {name}" in command else options(quoted(command))
         used[name].update(dict.fromkeys(mine, page))
     for name, found in used.items():

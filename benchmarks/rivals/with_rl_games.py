@@ -34,9 +34,8 @@ def timed(meter: Meter) -> type:
             return result
 
         def deterministic(self, obs: Tensor) -> Tensor:
-            model: Any = getattr(
-                self.model, "_orig_mod", self.model
-            )  # the compiled model would be compiled anew for this batch
+            # The compiled model would be compiled anew for this batch.
+            model: Any = getattr(self.model, "_orig_mod", self.model)
             model.eval()
             return model({"is_train": False, "prev_actions": None, "obs": obs, "rnn_states": None})["mus"]
 

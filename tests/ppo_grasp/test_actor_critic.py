@@ -129,9 +129,8 @@ def test_linear_layers_have_the_gradients_of_torchs_own() -> None:
     expected = torch.autograd.grad((weights * nn.functional.linear(*inputs)).sum(), inputs)
     for a, b in zip(torch.autograd.grad((weights * layer(x)).sum(), inputs), expected):
         torch.testing.assert_close(a, b)
-    of_parameters = torch.autograd.grad(
-        (weights * layer(x.detach())).sum(), inputs[1:]
-    )  # a first layer's: none to its input
+    # A first layer gives no gradient to its input.
+    of_parameters = torch.autograd.grad((weights * layer(x.detach())).sum(), inputs[1:])
     for a, b in zip(of_parameters, expected[1:]):
         torch.testing.assert_close(a, b)
 

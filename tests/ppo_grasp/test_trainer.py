@@ -224,9 +224,8 @@ def test_metrics_are_sums_over_counts_since_the_last_iteration(tmp_path: Path) -
     Trainer(task, cfg_for(3, 8), tmp_path).run()
     rows = rows_of(tmp_path)
     for i, row in enumerate(rows):
-        of_iteration = torch.stack(
-            distances[16 * (i + 1) : 16 * (i + 2)]
-        )  # the first rollout warms up and is not counted
+        # The first rollout warms up and is not counted.
+        of_iteration = torch.stack(distances[16 * (i + 1) : 16 * (i + 2)])
         assert row["distance"] == pytest.approx(float(of_iteration.mean()), rel=1e-5)
         assert "never" not in row  # nothing was counted
 

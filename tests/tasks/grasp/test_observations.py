@@ -78,9 +78,8 @@ def wxyz(rotation: Rotation) -> np.ndarray:
 @pytest.fixture(scope="module")
 def moment() -> Moment:
     """A cube and a sphere that are being lifted, carried aside and turned; the last control step is plain MuJoCo's too."""
-    sim = mujoco_simulator(
-        HAND, some_objects(), WORLDS, FINE, 1
-    )  # in coarse steps the sphere slips out of the script's hand
+    # In coarse steps the sphere slips out of the script's hand.
+    sim = mujoco_simulator(HAND, some_objects(), WORLDS, FINE, 1)
     start = grasping(some_objects(), torch.tensor([CUBE, SPHERE]))
     start.into(sim)
     for step in range(24):
