@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List
@@ -22,14 +23,14 @@ CUDA = torch.device("cuda")
 
 
 def trainer_on(device: str, run_dir: Path, iterations: int, graphs: bool = True, **options: Any) -> Trainer:
+    settings: Dict[str, Any] = {"ppo": PPOCfg(num_steps=16, gamma=0.95, minibatch_size=1024), **options}
     cfg = TrainerCfg(
         total_timesteps=16 * 256 * iterations,
         eval_interval=10**9,
         checkpoint_interval=10**9,
         graphs=graphs,
-        ppo=PPOCfg(num_steps=16, gamma=0.95, minibatch_size=1024),
         network=ActorCriticCfg(actor_hidden=(64, 64), critic_hidden=(64, 64), init_std=0.3, min_std=0.05),
-        **options,
+        **settings,
     )
     return Trainer(DoubleIntegrator(256, 5, device), cfg, run_dir)
 
@@ -145,6 +146,18 @@ def test_captured_training_reaches_the_optimal_return(tmp_path: Path) -> None:
     assert trainer._collect._graph is not None and trainer._learn._graph is not None
     policy = trainer.policy.cpu()
     assert optimal_return(0.95) / measured_return(policy.act_deterministic, 0.95) > 0.98
+
+
+@needs_cuda
+def test_statistics_that_change_in_every_step_are_captured(tmp_path: Path) -> None:
+    """Replays count the observations of the reset and of every step."""
+    recipe = replace(PPOCfg.recipe(), minibatch_size=1024)
+    trainer = trainer_on("cuda", tmp_path, iterations=5, ppo=recipe, privileged_critic=False)
+    trainer.run()
+    assert trainer._collect._graph is not None and trainer._learn._graph is not None
+    normalizers = (trainer.policy.obs_normalizer, trainer.policy.critic_obs_normalizer)
+    assert [float(x.count) for x in normalizers] == [pytest.approx(256 * (1 + 5 * 16) + 1e-4, rel=1e-9)] * 2
+    assert float(trainer.ppo.reward_normalizer.count) == pytest.approx(256 * 5 * 16 + 1e-4, rel=1e-9)
 
 
 @needs_cuda
