@@ -174,7 +174,7 @@ def _checked(rows: Sequence[Tuple[str, Dict[str, str], List[str]]], base: Sequen
         new = Combination(name, varied, words, args, "")
         key = json.dumps(new.settings(), sort_keys=True)
         if key not in folders:
-            folders[key] = _folder(name, list(folders.values()))
+            folders[key] = _folder(name, varied, list(folders.values()))
         new.folder = folders[key]
         found.append(new)
     names = [row[0] for row in rows]
@@ -183,9 +183,10 @@ def _checked(rows: Sequence[Tuple[str, Dict[str, str], List[str]]], base: Sequen
     return found
 
 
-def _folder(name: str, taken: Sequence[str]) -> str:
+def _folder(name: str, varied: Dict[str, str], taken: Sequence[str]) -> str:
     """A directory's name that says what is trained there."""
-    clean = re.sub(r"[^\w.,=+-]+", "_", name.replace(", ", ",").replace(" ", "="))[:100]
+    text = name if "variant" in varied else ",".join(f"{k}={v}" for k, v in varied.items()) or name
+    clean = re.sub(r"[^\w.,=+-]+", "_", text)[:100]
     number, folder = 1, clean
     while folder in taken:
         number += 1

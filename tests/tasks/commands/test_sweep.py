@@ -45,6 +45,7 @@ def test_a_value_stands_after_what_all_have_and_may_have_several_words() -> None
     assert [c.args.trainer.ppo.clip_value_loss for c in found[4:6]] == [True, False]
     assert (found[6].name, found[6].args.physics.substeps) == ("fine", 4)
     assert all(c.args.preset == "recipe" for c in found)
+    assert [found[i].folder for i in (0, 2, 6)] == ["reward-weights=contact_1.0", "amp=on", "fine"]
 
 
 def test_the_published_cures_can_be_given_to_the_recipe() -> None:
