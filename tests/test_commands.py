@@ -28,8 +28,6 @@ ROOT = Path(__file__).resolve().parent.parent
 NO_GPU = not torch.cuda.is_available()
 COMMANDS = ("train.py", "evaluate_policy.py", "play.py")
 EPISODE_STEPS = 25
-
-
 Run = Callable[..., Any]
 """See `run` in conftest.py."""
 
