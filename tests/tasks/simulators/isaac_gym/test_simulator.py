@@ -315,6 +315,7 @@ def test_isaac_runs_the_task(isaac: Any, tmp_path: Path) -> None:
     task = GraspTask(sim, get_hand("shadow"), objects)
     torch.manual_seed(0)
     task.reset()
+    scripted = isaac.calls.count("simulate")  # the grasps that training starts from
     ended = 0
     for _ in range(150):
         step = task.step(torch.rand(4, task.num_actions) * 2 - 1)
@@ -323,4 +324,4 @@ def test_isaac_runs_the_task(isaac: Any, tmp_path: Path) -> None:
                 assert torch.isfinite(value).all()
         ended += int(sim.state.failed.sum())
     assert ended == 0
-    assert isaac.calls.count("simulate") == 300
+    assert isaac.calls.count("simulate") - scripted == 300
