@@ -315,7 +315,7 @@ def test_isaac_runs_the_task(isaac: Any, tmp_path: Path) -> None:
     task = GraspTask(sim, get_hand("shadow"), objects)
     torch.manual_seed(0)
     task.reset()
-    ended = 0
+    before, ended = isaac.calls.count("simulate"), 0  # the demonstrations of the starts have been simulated by now
     for _ in range(150):
         step = task.step(torch.rand(4, task.num_actions) * 2 - 1)
         for value in vars(step).values() if hasattr(step, "__dict__") else step:
@@ -323,4 +323,4 @@ def test_isaac_runs_the_task(isaac: Any, tmp_path: Path) -> None:
                 assert torch.isfinite(value).all()
         ended += int(sim.state.failed.sum())
     assert ended == 0
-    assert isaac.calls.count("simulate") == 300
+    assert isaac.calls.count("simulate") - before == 300
