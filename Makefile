@@ -3,8 +3,8 @@
 PYTHON ?= python
 PYTHON38 ?= python3.8
 VENV38 ?= .venv/py38
-# Everything that Isaac Gym's Python runs: the engine, the task, and Isaac Gym's backend through its double.
-TESTS38 ?= tests/ppo_grasp tests/tasks tests/test_python38.py
+# Everything that Isaac Gym's Python runs: the engine, the task, the commands, and Isaac Gym's backend through its double.
+TESTS38 ?= tests/ppo_grasp tests/tasks tests/test_python38.py tests/test_command_line.py
 IGNORE38 = --ignore=tests/tasks/simulators/mujoco --ignore=tests/tasks/simulators/mujoco_warp
 
 .PHONY: check test test-py38 imports-py38

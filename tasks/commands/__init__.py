@@ -1,1 +1,1 @@
-"""What the commands do: train, play, evaluate, report on runs, and compile kernels."""
+"""What the commands do: train, play, evaluate, report on runs, sweep, and compile kernels."""

@@ -7,13 +7,13 @@ import inspect
 import textwrap
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Literal, Mapping, Optional, Sequence, Tuple, Union, get_type_hints
+from typing import Any, Dict, Iterator, List, Literal, Mapping, Optional, Sequence, Tuple, Union
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from typing_extensions import get_args, get_origin
+from typing_extensions import get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True)

@@ -243,6 +243,7 @@ def test_ended_and_gone_on_with_and_one_training_fails(
     tiny: Tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
     """SIGTERM ends the trainings, too.  The same command goes on with them, and measures.  What fails is told, and stops nothing."""
+    pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     words = [
