@@ -178,7 +178,7 @@ def test_wrong_checkpoints(
         ("play.py", ["--video", "a.avi"], ["--video a.avi: the name must end in .mp4 or .gif"]),
         ("play.py", ["--video", "policy.pt/a.gif"], ["--video policy.pt/a.gif: cannot be written"]),
         ("play.py", ["--episodes", 0], ["--episodes 0"]),
-        ("play.py", ["--speed", 0], ["--speed 0: must be greater than 0"]),
+        ("play.py", ["--speed", 0], ["--speed 0: must be at least 0.01"]),
         ("play.py", ["--sim", "mujoco_warp"], ["--sim mujoco_warp: only mujoco and physx can be watched"]),
     ],
 )

@@ -13,14 +13,15 @@ from typing import Dict, Iterator, List, Tuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("tasks.rotations", "tasks.xml_layout", "tasks.hands", "tasks.objects")
+PARTS = ("tasks.rotations", "tasks.ranges", "tasks.xml_layout", "tasks.hands", "tasks.objects")
 OF_ENGINE = ("ppo_grasp.vec_task", "ppo_grasp.device")
 MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
     "ppo_grasp": (),
     "tasks.rotations": (),
     "tasks.xml_layout": (),
-    "tasks.hands": ("tasks.rotations", "tasks.xml_layout", "tasks.objects"),
-    "tasks.objects": ("tasks.rotations",),
+    "tasks.ranges": (),
+    "tasks.hands": ("tasks.rotations", "tasks.ranges", "tasks.xml_layout", "tasks.objects"),
+    "tasks.objects": ("tasks.rotations", "tasks.ranges"),
     "tasks.simulators": (*PARTS, "ppo_grasp.device"),
     "tasks.grasp": (*PARTS, "tasks.simulators", *OF_ENGINE),
     "tasks.viewing": (*PARTS, "tasks.simulators", "tasks.grasp", "ppo_grasp"),

@@ -11,7 +11,7 @@ import torch
 
 from tasks.commands import errors, options
 from tasks.commands.loading import load_set, progress_bar
-from tasks.commands.options import check_numbers, check_writable
+from tasks.commands.options import check_values, check_writable
 from tasks.hands import get_hand
 from tasks.objects import ObjectSet
 from tasks.simulators.mujoco.scene import PhysicsCfg
@@ -44,7 +44,7 @@ class Args:
 
 def main(args: Args) -> None:
     """Compiles, and says how many modules there are now."""
-    check_numbers(args, positive=("object_scale", "timestep"))
+    check_values(args)
     check_writable("--cache-dir", args.cache_dir, directory=True)
     get_hand(args.hand)
     arch = checked_arch(args.arch)

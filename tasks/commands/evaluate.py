@@ -30,6 +30,7 @@ from tasks.grasp import build
 from tasks.grasp.config import GraspCfg
 from tasks.grasp.environment import GraspTask
 from tasks.grasp.randomisation.config import RandomCfg
+from tasks.grasp.randomisation.config import check as check_random
 from tasks.objects import ObjectSet
 from tasks.simulators import registry
 from tasks.simulators.registry import SimulatorNameOrAll
@@ -101,7 +102,8 @@ def command() -> None:
 
 def measure_and_report(args: EvaluateArgs) -> None:
     """Measures, reports, and writes what was asked for."""
-    options.check_numbers(args, positive=("object_scale", "buffers"))
+    options.check_values(args)
+    check_random(args.random)
     options.check_writable("--json", args.json)
     options.check_writable("--failures", args.failures, suffixes=(".png",))
     if args.failures is not None:

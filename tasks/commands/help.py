@@ -1,4 +1,4 @@
-"""`--help` and `--help-all`: the options of a command, grouped, each with its default and what it does."""
+"""`--help` and `--help-all`: the options of a command, grouped, each with what it does, its default and its range."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import inspect
 import textwrap
 from dataclasses import dataclass, fields, is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Literal, Mapping, Optional, Sequence, Tuple, Union
 
@@ -14,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from typing_extensions import get_args, get_origin, get_type_hints
+
+from tasks import ranges
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,10 @@ class Option:
     """What to write after it: NUMBER."""
     default: str
     help: str
+    range: str
+    """Of a number; empty if it is none."""
+    given: Any
+    """The value."""
     group: str
     """The title of the options around it; empty for those of the command itself."""
 
@@ -59,7 +66,8 @@ def _table(options: Sequence[Option], width: int) -> Table:
         left = Text(_with_no(option), style="bold")
         left.append(f" {option.value}" if option.value else "", style="cyan")
         right = Text(option.help)
-        right.append(f"  [{option.default}]" if option.default else "", style="dim")
+        beside = "; ".join(filter(None, (option.default, option.range)))
+        right.append(f"  [{beside}]" if beside else "", style="dim")
         table.add_row(left, right)
     return table
 
@@ -94,10 +102,11 @@ def listed(args_type: type, default: Any, prefix: str = "--", group: str = "") -
             continue
         name = prefix + field.name.replace("_", "-")
         text = " ".join(texts.get(field.name, "").split())
-        result.append(Option(name, _written(kind), _shown(value), text, group))
+        result.append(Option(name, _written(kind), _shown(value), text, ranges.shown(name), value, group))
     return result + nested
 
 
+@lru_cache(maxsize=None)
 def docstrings(args_type: type) -> Dict[str, str]:
     """The text below each field, of the dataclass and of those that it inherits from."""
     return {name: text for cls in reversed(args_type.__mro__) for name, text in _texts(cls)}

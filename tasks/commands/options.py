@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import os
 import sys
-from dataclasses import fields, is_dataclass
+import tempfile
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence, Tuple, Type, TypeVar
 
 import tyro
 
+from tasks import ranges
 from tasks.commands.errors import fail, sentence
 from tasks.commands.help import listed, print_help
 from tasks.simulators import registry
 
 Args = TypeVar("Args")
-
-LARGEST = 2**63 - 1
 
 
 def parse(
@@ -63,32 +61,19 @@ def check_simulator_options(words: Sequence[str], chosen: registry.SimulatorEntr
             )
 
 
-def check_numbers(args: Any, flat: Sequence[str] = (), positive: Sequence[str] = (), prefix: str = "--") -> None:
-    """Raises ValueError unless all whole numbers are at least 1, and all other numbers finite and at least 0.
+def check_values(args: Any) -> None:
+    """Raises ValueError if a number of args is outside its range in `tasks.ranges`, or a text is empty.
 
-    args: a dataclass.  flat: names of dataclasses in it whose options have no prefix.  positive: names of numbers that must
-    not be 0.  Defaults are right as they are, and seeds may be 0.
+    args: a dataclass of options.
     """
-    for field in fields(args):
-        value, option = getattr(args, field.name), prefix + field.name.replace("_", "-")
-        if is_dataclass(value):
-            check_numbers(value, flat, positive, prefix if field.name in flat else f"{option}.")
-            continue
-        for number in value if isinstance(value, tuple) else (value,):
-            if value == field.default or isinstance(number, bool) or not isinstance(number, (int, float)):
-                continue
-            if not math.isfinite(number) or number > LARGEST:
-                raise ValueError(f"{option} {number:g}: must be a finite number")
-            if isinstance(number, int) and number < 1 and field.name not in ("seed", "seeds"):
-                raise ValueError(f"{option} {number}: must be at least 1")
-            if number < 0 or (number == 0 and field.name in positive):
-                raise ValueError(
-                    f"{option} {number:g}: must be {'greater than' if field.name in positive else 'at least'} 0"
-                )
+    for option in listed(type(args), args):
+        ranges.check(option.name, option.given)
+        if option.given == "":
+            raise ValueError(f"{option.name}: is empty; give a value, or leave the option out")
 
 
 def check_writable(option: str, path: Optional[Path], directory: bool = False, suffixes: Tuple[str, ...] = ()) -> None:
-    """Raises ValueError if a file (or directory) cannot be written there, as far as can be told without writing."""
+    """Raises ValueError if a file (or directory) cannot be written there, as far as an empty file can tell."""
     if path is None:
         return
     if suffixes and path.suffix.lower() not in suffixes:
@@ -102,3 +87,8 @@ def check_writable(option: str, path: Optional[Path], directory: bool = False, s
         raise ValueError(f"{option} {path}: cannot be written, {above} is a file; give another name")
     if not os.access(str(above), os.W_OK):
         raise ValueError(f"{option} {path}: cannot be written, there is no permission for {above}; give another place")
+    try:
+        with tempfile.TemporaryFile(dir=str(above if above.is_dir() else above.parent)):
+            pass
+    except OSError as error:
+        raise ValueError(f"{option} {path}: cannot be written: {error.strerror}; give another place") from error

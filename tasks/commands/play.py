@@ -16,6 +16,7 @@ from tasks.evaluation.settings import MeasuredIn
 from tasks.evaluation.trained import load_trained
 from tasks.grasp.environment import GraspTask
 from tasks.grasp.randomisation.config import RandomCfg
+from tasks.grasp.randomisation.config import check as check_random
 from tasks.simulators import registry
 from tasks.simulators.registry import SimulatorName
 from tasks.viewing import window
@@ -82,7 +83,8 @@ def play(args: PlayArgs) -> None:
     registry.get("mujoco").check()
     from tasks.viewing.watching import film, some_of, watch, watchable
 
-    options.check_numbers(args, positive=("speed", "object_scale"))
+    options.check_values(args)
+    check_random(args.random)
     options.check_writable("--video", args.video, suffixes=VIDEO_SUFFIXES)
     why = ""
     if args.video is None and not window.has_display():

@@ -13,6 +13,7 @@ from typing_extensions import Annotated
 from ppo_grasp import PPOCfg, TrainerCfg
 from ppo_grasp.actor_critic import ActorCriticCfg
 from tasks.grasp.config import GraspCfg
+from tasks.grasp.config import check as check_task
 from tasks.grasp.randomisation.config import RandomCfg
 from tasks.simulators import registry
 from tasks.simulators.mujoco.scene import PhysicsCfg
@@ -203,3 +204,39 @@ def _for_few_hands(args: TrainArgs, preset: str) -> None:
 def settings_of(args: TrainArgs, entry: registry.SimulatorEntry) -> Any:
     """The settings of a simulator, as the command line has them."""
     return getattr(args, entry.settings_field)
+
+
+MOST_LAYERS = 16
+"""Hidden layers of a network."""
+LONGEST_STEP = 0.2
+"""s, of a control step."""
+
+
+def check_together(args: TrainArgs, entry: registry.SimulatorEntry) -> None:
+    """Raises ValueError for values that are in their ranges, but exclude each other.  entry: the simulator."""
+    ppo, network, settings = args.trainer.ppo, args.trainer.network, settings_of(args, entry)
+    if ppo.min_learning_rate > ppo.max_learning_rate:
+        raise ValueError(
+            f"--ppo.min-learning-rate {ppo.min_learning_rate:g}: is above --ppo.max-learning-rate, {ppo.max_learning_rate:g}"
+        )
+    if network.distribution == "tanh" and not network.min_std < network.init_std < network.max_std:
+        raise ValueError(
+            f"--network.init-std {network.init_std:g}: must lie between --network.min-std, {network.min_std:g}, and "
+            f"--network.max-std, {network.max_std:g}"
+        )
+    for name in ("actor_hidden", "critic_hidden"):
+        if len(getattr(network, name)) > MOST_LAYERS:
+            raise ValueError(f"--network.{name.replace('_', '-')}: at most {MOST_LAYERS} layers")
+    if settings.control_dt > LONGEST_STEP:
+        raise ValueError(
+            f"--{entry.prefix}: a control step would be {settings.control_dt:g} s; at most {LONGEST_STEP:g} s are sensible"
+        )
+    low, high = getattr(settings, "friction", (0, 0))
+    if low > high:
+        raise ValueError(f"--{entry.prefix}.friction {low:g} {high:g}: give the lower end first")
+    if getattr(settings, "rest_offset", 0) >= getattr(settings, "contact_offset", 1):
+        raise ValueError(
+            f"--{entry.prefix}.rest-offset {settings.rest_offset:g}: must be below --{entry.prefix}.contact-offset, "
+            f"{settings.contact_offset:g}"
+        )
+    check_task(args.task, settings.control_dt)

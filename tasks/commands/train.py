@@ -20,14 +20,13 @@ from ppo_grasp.metrics import FILE as METRICS
 from ppo_grasp.run.files import directory_lock, discard_if_empty, new_directory
 from tasks.commands import errors, options
 from tasks.commands.loading import checkpoint_path, load_set
-from tasks.commands.presets import COMMON, TrainArgs, defaults, settings_of
+from tasks.commands.presets import COMMON, TrainArgs, check_together, defaults, settings_of
 from tasks.commands.report import after_training
 from tasks.evaluation.measure import STEADINESS, evaluate
 from tasks.evaluation.trained_for import identity
 from tasks.grasp import build
 from tasks.grasp.environment import PHASE_STEPS, GraspTask
 from tasks.grasp.observations import ACTOR, Layout, observation_sizes
-from tasks.grasp.randomisation.config import check as check_random
 from tasks.grasp.rewards import resolve
 from tasks.hands import get_hand
 from tasks.objects import ObjectSet
@@ -161,18 +160,11 @@ def share(eval_envs: int, ranks: Ranks) -> int:
 
 def check(args: TrainArgs) -> None:
     """Raises ValueError for values that cannot be meant, before anything slow."""
-    options.check_numbers(
-        args,
-        flat=("trainer", "task"),
-        positive=("max_minutes", "object_scale", "timestep", "hold_time", "learning_rate", "mass_scale", "buffers"),
-    )
-    # These are called for their errors alone.
+    options.check_values(args)
+    check_together(args, registry.choose(args.sim))
     Layout(ACTOR, get_hand(args.hand)).columns(args.task.hidden_inputs)
     observation_sizes(get_hand(args.hand), args.task.history_inputs, args.task.history)
     resolve(args.task.reward, args.task.reward_weights)
-    check_random(args.task.random)
-    if args.task.pose_filter >= 1:
-        raise ValueError(f"--pose-filter {args.task.pose_filter:g}: must be below 1, or the object would never be seen")
     if args.run_dir is not None:
         options.check_writable("--run-dir", args.run_dir, directory=True)
         if args.resume is None and (args.run_dir / METRICS).exists():

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, Literal, Mapping, Optional, Type, TypeVar, Union, get_type_hints
 
+from tasks import ranges
 from tasks.evaluation.trained_for import mismatch
 from tasks.grasp.config import GraspCfg
+from tasks.grasp.config import check as check_task
 from tasks.grasp.observations import observation_sizes
 from tasks.hands import get_hand
 from tasks.simulators import registry
@@ -109,6 +111,7 @@ def trained_with(
     try:
         settings = TrainingSettings.from_meta(meta)
         hand = get_hand(hand_name or settings.hand)
+        check_task(settings.grasp, settings.control_dt)
     except ValueError as error:
         raise SettingsError(f"{path}: {error}") from error
     grasp = settings.grasp
@@ -136,7 +139,17 @@ def rebuild(cls: Type[Cfg], values: Any, name: str) -> Cfg:
                 f"its {name} has {key!r}, which this version does not know; use the version it was made by"
             )
         result[key] = _checked(hints[key], value, f"{name}.{key}")
+        try:
+            ranges.check(_option(f"{name}.{key}"), result[key])
+        except ValueError as error:
+            raise SettingsError(f"its {name}.{key} is out of range: {error}") from error
     return cls(**result)
+
+
+def _option(name: str) -> str:
+    """The option of train.py that decides a setting: of `settings.grasp.lift_height` --lift-height."""
+    parts = [part for part in name.split(".") if part not in ("settings", "grasp")]
+    return "--" + ".".join(parts).replace("_", "-")
 
 
 def _checked(kind: Any, value: Any, name: str) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Dict, Literal, Tuple
 
 from tasks.grasp.randomisation.config import RandomCfg
+from tasks.grasp.randomisation.config import check as check_random
 from tasks.grasp.starts import StartCfg
 
 
@@ -76,3 +77,26 @@ class GraspCfg:
     the disturbances it belongs to the policy, and stays when that is measured."""
     start: StartCfg = field(default_factory=StartCfg)
     random: RandomCfg = field(default_factory=RandomCfg)
+
+
+def check(cfg: GraspCfg, control_dt: float) -> None:
+    """Raises ValueError for settings that exclude each other.  control_dt: seconds of a control step."""
+    length = cfg.episode_steps * control_dt
+    if round(cfg.hold_time / control_dt) < 1:
+        raise ValueError(f"--hold-time {cfg.hold_time:g}: must be at least a control step, {control_dt:.3g} s")
+    if cfg.hold_time > length:
+        raise ValueError(f"--hold-time {cfg.hold_time:g}: is longer than an episode, {length:.3g} s")
+    if cfg.success_radius >= cfg.lift_height:
+        raise ValueError(
+            f"--success-radius {cfg.success_radius:g}: must be below --lift-height, {cfg.lift_height:g}, or an object would be "
+            "at its goal before it is lifted"
+        )
+    if cfg.start.object_spread >= cfg.table_half_side:
+        raise ValueError(
+            f"--start.object-spread {cfg.start.object_spread:g}: must be below --table-half-side, {cfg.table_half_side:g}"
+        )
+    if cfg.start.friction_low > cfg.start.friction_high:
+        raise ValueError(
+            f"--start.friction-low {cfg.start.friction_low:g}: is above --start.friction-high, {cfg.start.friction_high:g}"
+        )
+    check_random(cfg.random)

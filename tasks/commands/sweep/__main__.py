@@ -77,7 +77,7 @@ def command(words: Optional[Sequence[str]] = None) -> None:
 def sweep(args: SweepArgs, base: Sequence[str]) -> int:
     """Trains and reports; returns the exit status.  base: options of train.py for all.  Raises ValueError before any training
     starts if one of them could not be."""
-    options.check_numbers(args)
+    options.check_values(args)
     if not args.seeds or min(args.seeds) < 0:
         raise ValueError("--seeds: give at least one, none below 0")
     for name in args.evaluate_on:

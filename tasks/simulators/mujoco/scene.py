@@ -54,7 +54,7 @@ class PhysicsCfg:
     """Impedance of contacts (MuJoCo's solimp).  Into softer contacts fingers sink by millimetres."""
     torsional_friction: float = 0.01
     """m.  Sliding friction is the object's, or is drawn at resets."""
-    condim: int = 4
+    condim: Literal[1, 3, 4, 6] = 4
     """Dimension of contacts.  4 resists turning about the normal; 3 does not, and has a row less."""
     multiccd: bool = False
     """Whether contacts between hulls have several points."""

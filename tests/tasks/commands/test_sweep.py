@@ -250,7 +250,7 @@ def test_ended_and_gone_on_with_and_one_training_fails(
         "--vary",
         "num-envs",
         "4",
-        str(10**12),
+        str(10**6),
         "--jobs",
         "2",
         "--seeds",
@@ -293,7 +293,7 @@ def test_ended_and_gone_on_with_and_one_training_fails(
     status, out, err = again(str(32 * (last + 1)))
     assert status == 1 and not err
     assert steps() == [32 * (i + 1) for i in range(last + 1)]
-    failed = f"failed: num-envs {10**12}, seed 3: error: --num-envs {10**12}: "
+    failed = f"failed: num-envs {10**6}, seed 3: error: --num-envs {10**6}: "
     assert failed in out and "held on primitives, %" in out
     good, bad = json.loads((tmp_path / "out" / "sweep.json").read_text())["rows"]
     assert good["measured"]["primitives"]["held"]["interval"] == "wilson" and not good["failed"]
