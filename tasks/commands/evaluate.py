@@ -62,6 +62,10 @@ class EvaluateArgs:
     """Also draw how failed episodes end, to this .png, at most 12 of them."""
     object_scale: Optional[float] = None
     """Metres in one unit of the meshes in a directory: 0.001 for meshes in millimetres."""
+    object_density: Optional[float] = None
+    """kg/m^3 of the meshes in a directory."""
+    object_parts: Optional[int] = None
+    """Most convex parts that a mesh of a directory is cut into."""
     skip_bad_objects: bool = False
     """Leave out meshes that cannot be used, with a warning for each."""
     buffers: float = 1.0
@@ -101,7 +105,7 @@ def command() -> None:
 
 def measure_and_report(args: EvaluateArgs) -> None:
     """Measures, reports, and writes what was asked for."""
-    options.check_numbers(args, positive=("object_scale", "buffers"))
+    options.check_numbers(args, positive=("object_scale", "object_density", "buffers"))
     options.check_writable("--json", args.json)
     options.check_writable("--failures", args.failures, suffixes=(".png",))
     if args.failures is not None:
@@ -109,7 +113,7 @@ def measure_and_report(args: EvaluateArgs) -> None:
     if args.sim == registry.ALL and args.failures is not None:
         raise ValueError("--failures: draws the failures of one simulator; choose it with --sim")
     trained = load_trained(checkpoint_path(args.checkpoint, hand=args.hand), args.hand)
-    objects = objects_for(trained, args.objects, args.object_scale, args.skip_bad_objects)
+    objects = objects_for(trained, args)
     if args.sim == registry.ALL:
         compare(args, trained, objects)
         return

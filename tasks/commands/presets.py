@@ -14,6 +14,7 @@ from ppo_grasp import PPOCfg, TrainerCfg
 from ppo_grasp.actor_critic import ActorCriticCfg
 from tasks.grasp.config import GraspCfg
 from tasks.grasp.randomisation.config import RandomCfg
+from tasks.objects import DENSITY, MAX_PARTS
 from tasks.simulators import registry
 from tasks.simulators.mujoco.scene import PhysicsCfg
 from tasks.simulators.registry import SimulatorName
@@ -23,7 +24,7 @@ FromTask = Annotated[int, tyro.conf.Fixed, tyro.conf.Suppress]
 
 COMMON = {
     "What grasps, and what is grasped": (
-        *("--hand", "--objects", "--object-scale", "--skip-bad-objects", "--sim", "--num-envs"),
+        *("--hand", "--objects", "--object-scale", "--object-density", "--skip-bad-objects", "--sim", "--num-envs"),
     ),
     "How long to train, and where everything is written": (
         *("--total-timesteps", "--max-minutes", "--run-dir", "--resume", "--init-policy", "--checkpoint-interval"),
@@ -79,6 +80,10 @@ class _TrainArgs:
     """The objects of the running evaluation; by default those of --objects."""
     object_scale: float = 1.0
     """Metres in one unit of the meshes in a directory: 0.001 for meshes in millimetres."""
+    object_density: float = DENSITY
+    """kg/m^3 of the meshes in a directory.  A full bottle has 300 to 1000, an empty one 50 to 200."""
+    object_parts: int = MAX_PARTS
+    """Most convex parts that a mesh of a directory is cut into.  More follow its shape better, and cost time in every step."""
     skip_bad_objects: bool = False
     """Leave out meshes that cannot be used, with a warning for each."""
     hand: str = "shadow"

@@ -19,7 +19,7 @@ from ppo_grasp.distributed import RankError, Ranks, join
 from ppo_grasp.metrics import FILE as METRICS
 from ppo_grasp.run.files import directory_lock, discard_if_empty, new_directory
 from tasks.commands import errors, options
-from tasks.commands.loading import checkpoint_path, load_set
+from tasks.commands.loading import checkpoint_path, load_set, mesh_options
 from tasks.commands.presets import COMMON, TrainArgs, defaults, settings_of
 from tasks.commands.report import after_training
 from tasks.evaluation.measure import STEADINESS, evaluate
@@ -95,9 +95,9 @@ def train_in(
         free = memory.free_bytes(on_gpu)
         forecast = "\n" + memory.forecast(args.num_envs, share(args.eval_envs, ranks), on_gpu, processes, free)
     torch.manual_seed(args.trainer.seed)  # before anything is drawn
-    objects = eval_objects = load_set(args.objects, args.object_scale, args.skip_bad_objects, count=args.object_count)
+    objects = eval_objects = load_set(args.objects, count=args.object_count, **mesh_options(args))
     if args.eval_objects and sim.running_evaluation:
-        eval_objects = load_set(args.eval_objects, args.object_scale, args.skip_bad_objects, "--eval-objects")
+        eval_objects = load_set(args.eval_objects, "--eval-objects", **mesh_options(args))
     if sim.compiles_kernels:
         compile_kernels(args, sim, objects, eval_objects, ranks)
     settings, seed = settings_of(args, sim), ranks.seed(args.trainer.seed)
@@ -164,7 +164,16 @@ def check(args: TrainArgs) -> None:
     options.check_numbers(
         args,
         flat=("trainer", "task"),
-        positive=("max_minutes", "object_scale", "timestep", "hold_time", "learning_rate", "mass_scale", "buffers"),
+        positive=(
+            "max_minutes",
+            "object_scale",
+            "object_density",
+            "timestep",
+            "hold_time",
+            "learning_rate",
+            "mass_scale",
+            "buffers",
+        ),
     )
     # These are called for their errors alone.
     Layout(ACTOR, get_hand(args.hand)).columns(args.task.hidden_inputs)
@@ -345,6 +354,8 @@ def task_config(args: TrainArgs, sim: registry.SimulatorEntry) -> Dict[str, Any]
         "objects": args.objects,
         "object_count": args.object_count,
         "object_scale": args.object_scale,
+        "object_density": args.object_density,
+        "object_parts": args.object_parts,
         "hand": args.hand,
         "hand_names": identity(get_hand(args.hand)),
         "num_envs": args.num_envs,

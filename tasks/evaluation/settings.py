@@ -10,6 +10,7 @@ from tasks.evaluation.trained_for import mismatch
 from tasks.grasp.config import GraspCfg
 from tasks.grasp.observations import observation_sizes
 from tasks.hands import get_hand
+from tasks.objects import DENSITY, MAX_PARTS
 from tasks.simulators import registry
 from tasks.simulators.mujoco.scene import PhysicsCfg
 
@@ -35,6 +36,8 @@ class TrainingSettings:
     objects: str = "mixed"
     object_count: Optional[int] = None
     object_scale: float = 1.0
+    object_density: float = DENSITY
+    object_parts: int = MAX_PARTS
     simulators: Dict[str, Any] = field(default_factory=dict)
     """Settings of simulators that do not share `physics`, by `SimulatorEntry.settings_field`."""
 
