@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -80,12 +79,9 @@ class EvaluateArgs:
 
 def defaults(words: Sequence[str]) -> EvaluateArgs:
     """The defaults for the preset that the command line names."""
-    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    peek.add_argument("--preset", default="default")
-    peek.add_argument("--sim", default=registry.AUTO)
-    asked, _ = peek.parse_known_args([word for word in words if not word.startswith(("-h", "--help"))])
-    random = RandomCfg.sim2real() if asked.preset == "sim2real" else RandomCfg()
-    sims = [asked.sim] if asked.sim in registry.names() else registry.names() if asked.sim == registry.ALL else []
+    sim = options.given(words, "--sim")
+    random = RandomCfg.sim2real() if options.given(words, "--preset") == "sim2real" else RandomCfg()
+    sims = [sim] if sim in registry.names() else registry.names() if sim == registry.ALL else []
     if not all(registry.get(sim).swaps_objects for sim in sims):  # side by side all have the same disturbances
         random = random.in_fixed_worlds()
     return EvaluateArgs(random=random)
