@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.commands.open_gpu import open_gpu, take_own_gpu
 from tasks.simulators.isaac_gym.preload import preload_from_argv
+from tasks.simulators.open_gpu import open_gpu, take_own_gpu
 
 
 def main() -> None:

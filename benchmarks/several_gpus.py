@@ -36,7 +36,7 @@ from typing import Any, Dict, List, Optional, Tuple
 HERE = Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
-from tasks.commands.open_gpu import open_gpu, take_own_gpu  # noqa: E402
+from tasks.simulators.open_gpu import open_gpu, take_own_gpu  # noqa: E402
 
 if os.environ.get("SEVERAL_GPUS_RESULT"):  # in a child, before torch sees all GPUs
     take_own_gpu()

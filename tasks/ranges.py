@@ -47,6 +47,8 @@ _INTERVALS: Dict[str, Union[str, Tuple[str, ...]]] = {
     "--num-envs": "[1, 1e6]",
     "--object-count": "[1, 1e5]",
     "--object-scale": "(0, 1e6]",
+    "--object-density": "(0, 1e5]",
+    "--object-parts": "[1, 1000]",
     "--eval-envs": "[1, 1e6]",
     "--total-timesteps": _COUNT,
     "--max-minutes": "(0, 1e6]",

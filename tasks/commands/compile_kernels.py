@@ -13,7 +13,7 @@ from tasks.commands import errors, options
 from tasks.commands.loading import load_set, progress_bar
 from tasks.commands.options import check_values, check_writable
 from tasks.hands import get_hand
-from tasks.objects import ObjectSet
+from tasks.objects import MAX_PARTS, ObjectSet
 from tasks.simulators.mujoco.scene import PhysicsCfg
 from tasks.simulators.mujoco_warp.kernels import checked_arch, compile_kernels
 
@@ -27,7 +27,9 @@ class Args:
     objects: str = "everyday"
     """A named object set, or a directory of meshes, as in the training."""
     object_scale: float = 1.0
-    """Times the coordinates of meshes in a directory, to get metres."""
+    """Metres in one unit of the meshes in a directory: 0.001 for meshes in millimetres."""
+    object_parts: int = MAX_PARTS
+    """Most convex parts that a mesh of a directory is cut into."""
     skip_bad_objects: bool = False
     """Leave out meshes that cannot be used, with a warning each."""
     hand: str = "shadow"
@@ -48,7 +50,9 @@ def main(args: Args) -> None:
     check_writable("--cache-dir", args.cache_dir, directory=True)
     get_hand(args.hand)
     arch = checked_arch(args.arch)
-    objects = load_set(args.objects, args.object_scale, args.skip_bad_objects)
+    objects = load_set(
+        args.objects, scale=args.object_scale, most_parts=args.object_parts, skip_bad=args.skip_bad_objects
+    )
     with progress_bar("compiling", "modules") as bar:
         row = bar.add_task("", total=None)
         made = compile_kernels(

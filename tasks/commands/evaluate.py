@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -63,6 +62,10 @@ class EvaluateArgs:
     """Also draw how failed episodes end, to this .png, at most 12 of them."""
     object_scale: Optional[float] = None
     """Metres in one unit of the meshes in a directory: 0.001 for meshes in millimetres."""
+    object_density: Optional[float] = None
+    """kg/m^3 of the meshes in a directory."""
+    object_parts: Optional[int] = None
+    """Most convex parts that a mesh of a directory is cut into."""
     skip_bad_objects: bool = False
     """Leave out meshes that cannot be used, with a warning for each."""
     buffers: float = 1.0
@@ -77,12 +80,9 @@ class EvaluateArgs:
 
 def defaults(words: Sequence[str]) -> EvaluateArgs:
     """The defaults for the preset that the command line names."""
-    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    peek.add_argument("--preset", default="default")
-    peek.add_argument("--sim", default=registry.AUTO)
-    asked, _ = peek.parse_known_args([word for word in words if not word.startswith(("-h", "--help"))])
-    random = RandomCfg.sim2real() if asked.preset == "sim2real" else RandomCfg()
-    sims = [asked.sim] if asked.sim in registry.names() else registry.names() if asked.sim == registry.ALL else []
+    sim = options.given(words, "--sim")
+    random = RandomCfg.sim2real() if options.given(words, "--preset") == "sim2real" else RandomCfg()
+    sims = [sim] if sim in registry.names() else registry.names() if sim == registry.ALL else []
     if not all(registry.get(sim).swaps_objects for sim in sims):  # side by side all have the same disturbances
         random = random.in_fixed_worlds()
     return EvaluateArgs(random=random)
@@ -111,7 +111,7 @@ def measure_and_report(args: EvaluateArgs) -> None:
     if args.sim == registry.ALL and args.failures is not None:
         raise ValueError("--failures: draws the failures of one simulator; choose it with --sim")
     trained = load_trained(checkpoint_path(args.checkpoint, hand=args.hand), args.hand)
-    objects = objects_for(trained, args.objects, args.object_scale, args.skip_bad_objects)
+    objects = objects_for(trained, args)
     if args.sim == registry.ALL:
         compare(args, trained, objects)
         return

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
+from typing import Any, Dict, Optional
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from ppo_grasp import shipped_policy
+from tasks.evaluation.settings import TrainingSettings
 from tasks.evaluation.trained import TrainedPolicy
 from tasks.objects import OBJECT_SETS, ObjectSet, load_objects
 
@@ -38,29 +39,38 @@ def check_set(name: str, option: str = "--objects") -> None:
         raise ValueError(f"{option} {name}: choose from {', '.join(OBJECT_SETS)}, or give a directory of meshes")
 
 
-def load_set(
-    name: str, scale: float = 1.0, skip_bad: bool = False, option: str = "--objects", count: Optional[int] = None
-) -> ObjectSet:
-    """`load_objects`, with a progress bar while meshes load."""
+def mesh_options(args: Any, trained: Optional[TrainingSettings] = None) -> Dict[str, Any]:
+    """What `load_set` must know of a directory's meshes, from a command's options.
+
+    trained: where an option is None, the policy's training had this value.
+    """
+    names = {"scale": "object_scale", "density": "object_density", "most_parts": "object_parts"}
+    values = {key: getattr(args, name, None) for key, name in names.items()}
+    if trained is not None:
+        values = {key: value or getattr(trained, names[key]) for key, value in values.items()}
+    return {**values, "skip_bad": getattr(args, "skip_bad_objects", False)}
+
+
+def load_set(name: str, option: str = "--objects", count: Optional[int] = None, **meshes: Any) -> ObjectSet:
+    """`load_objects`, with a progress bar while meshes load.  meshes: from `mesh_options`."""
     check_set(name, option)
     with progress_bar(f"loading {name}", "objects") as bar:
         task = bar.add_task("", total=None)
         return load_objects(
             name,
-            scale=scale,
-            skip_bad=skip_bad,
+            **meshes,
             count=count,
             progress=lambda done, total, last: bar.update(task, completed=done, total=total, description=last),
         )
 
 
-def objects_for(
-    trained: TrainedPolicy, name: Optional[str], scale: Optional[float], skip_bad: bool = False
-) -> ObjectSet:
-    """The objects to measure or show a policy with: those named, or else those that it was trained on."""
+def objects_for(trained: TrainedPolicy, args: Any = None) -> ObjectSet:
+    """The objects to measure or show a policy with: those that a command's `--objects` names, or else those that the policy was
+    trained on."""
+    name = getattr(args, "objects", None)
     settings = trained.settings
     count = None if name else settings.object_count
-    return load_set(name or settings.objects, scale or settings.object_scale, skip_bad, count=count)
+    return load_set(name or settings.objects, count=count, **mesh_options(args, settings))
 
 
 def progress_bar(what: str, unit: str) -> Progress:

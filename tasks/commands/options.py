@@ -47,6 +47,16 @@ def parse(
         fail(sentence(said.getvalue(), [option.name for option in listed(args_type, default)]))
 
 
+def given(words: Sequence[str], option: str) -> Optional[str]:
+    """The value of an option on a command line that is not parsed yet: of several the last.  None if it is not there."""
+    found = None
+    for word, after in zip(words, [*words[1:], "--"]):
+        name, equals, value = word.partition("=")
+        if name.startswith("--") and name.replace("_", "-") == option:
+            found = value if equals else None if after.startswith("--") else after
+    return found
+
+
 def check_simulator_options(words: Sequence[str], chosen: registry.SimulatorEntry) -> None:
     """Raises ValueError for an option of another simulator than the chosen one, which would be ignored."""
     for word in words:

@@ -52,6 +52,10 @@ class PlayArgs:
     """The physics: MuJoCo C, which auto is, or PhysX; evaluate_policy.py measures on the others."""
     object_scale: Optional[float] = None
     """Metres in one unit of the meshes in a directory: 0.001 for meshes in millimetres."""
+    object_density: Optional[float] = None
+    """kg/m^3 of the meshes in a directory."""
+    object_parts: Optional[int] = None
+    """Most convex parts that a mesh of a directory is cut into."""
     skip_bad_objects: bool = False
     """Leave out meshes that cannot be used, with a warning for each."""
     hand: Optional[str] = None
@@ -93,7 +97,7 @@ def play(args: PlayArgs) -> None:
     trained = load_trained(checkpoint_path(args.checkpoint, hand=args.hand), args.hand)
     policy, settings, hand = trained.policy, trained.settings, trained.hand
     torch.manual_seed(args.seed)
-    objects = objects_for(trained, args.objects, args.object_scale, args.skip_bad_objects)
+    objects = objects_for(trained, args)
     sim = registry.get("mujoco" if args.sim == registry.AUTO else args.sim)
     number = args.episodes or (IN_A_VIDEO if args.video else IN_A_WINDOW)
     objects = some_of(objects, number if sim.swaps_objects else min(number, AT_ONCE))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Optional, Sequence
@@ -12,9 +11,11 @@ from typing_extensions import Annotated
 
 from ppo_grasp import PPOCfg, TrainerCfg
 from ppo_grasp.actor_critic import ActorCriticCfg
+from tasks.commands.options import given
 from tasks.grasp.config import GraspCfg
 from tasks.grasp.config import check as check_task
 from tasks.grasp.randomisation.config import RandomCfg
+from tasks.objects import DENSITY, MAX_PARTS
 from tasks.simulators import registry
 from tasks.simulators.mujoco.scene import PhysicsCfg
 from tasks.simulators.registry import SimulatorName
@@ -24,10 +25,10 @@ FromTask = Annotated[int, tyro.conf.Fixed, tyro.conf.Suppress]
 
 COMMON = {
     "What grasps, and what is grasped": (
-        *("--hand", "--objects", "--object-scale", "--skip-bad-objects", "--sim", "--num-envs"),
+        *("--hand", "--objects", "--object-scale", "--object-density", "--skip-bad-objects", "--sim", "--num-envs"),
     ),
     "How long to train, and where everything is written": (
-        *("--total-timesteps", "--max-minutes", "--run-dir", "--resume", "--init-policy", "--checkpoint-interval"),
+        *("--total-timesteps", "--max-minutes", "--run-dir", "--config", "--resume", "--init-policy"),
     ),
     "What is learnt, and how": (
         *(
@@ -80,12 +81,19 @@ class _TrainArgs:
     """The objects of the running evaluation; by default those of --objects."""
     object_scale: float = 1.0
     """Metres in one unit of the meshes in a directory: 0.001 for meshes in millimetres."""
+    object_density: float = DENSITY
+    """kg/m^3 of the meshes in a directory.  A full bottle has 300 to 1000, an empty one 50 to 200."""
+    object_parts: int = MAX_PARTS
+    """Most convex parts that a mesh of a directory is cut into.  More follow its shape better, and cost time in every step."""
     skip_bad_objects: bool = False
     """Leave out meshes that cannot be used, with a warning for each."""
     hand: str = "shadow"
     """The hand."""
     run_dir: Optional[Path] = None
     """Where everything is written; by default runs/DATE-TIME."""
+    config: Optional[Path] = None
+    """The config.json of a run, or the run, whose settings to repeat: each is the default of its option.  The new run gets a
+    directory of its own."""
     resume: Optional[str] = None
     """The checkpoint, or the run, to go on with.  auto: the last checkpoint in --run-dir, or without --run-dir the newest in
     runs/; training starts anew if there is none."""
@@ -126,29 +134,26 @@ else:
 
 def defaults(words: Sequence[str]) -> TrainArgs:
     """The defaults for this machine, and for the preset and the simulator that the command line names."""
-    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    peek.add_argument("--sim", default=registry.AUTO)
-    peek.add_argument("--preset", default="default")
-    peek.add_argument("--control-hz", "--control_hz", default="30")
-    asked, _ = peek.parse_known_args([word for word in words if not word.startswith(("-h", "--help"))])
+    sim, preset = given(words, "--sim") or registry.AUTO, given(words, "--preset")
     args = TrainArgs()
-    if asked.preset == "recipe":
+    if preset == "recipe":
         args.task = replace(args.task, reward="recipe", curriculum="recipe", max_stray=0.06)
         args.trainer.ppo, args.trainer.amp, args.trainer.privileged_critic = PPOCfg.recipe(), False, False
         args.trainer.network.distribution, args.trainer.network.init_std = "gaussian", 1.0
         for name, settings in registry.recipe_settings().items():
             setattr(args, name, settings)
-    elif asked.preset == "sim2real":
+    elif preset == "sim2real":
         seen = ("proprioception+pose",)
         args.task = replace(args.task, reward="sim2real", hidden_inputs=seen, history=4, random=RandomCfg.sim2real())
         args.trainer.total_timesteps = 150_000_000
-    known = asked.sim in (registry.AUTO, *registry.names())  # of another, the parser of the options says so
-    if known and not registry.choose(asked.sim).swaps_objects:
+    known = sim in (registry.AUTO, *registry.names())  # of another, the parser of the options says so
+    if known and not registry.choose(sim).swaps_objects:
         args.task = replace(args.task, random=args.task.random.in_fixed_worlds())
-    if known and registry.choose(asked.sim).has_few_hands():
-        _for_few_hands(args, asked.preset)
-    if asked.control_hz in ("15", "60"):
-        _at_rate(args, int(asked.control_hz))
+    if known and registry.choose(sim).has_few_hands():
+        _for_few_hands(args, preset or "default")
+    hz = given(words, "--control-hz")
+    if hz in ("15", "60"):
+        _at_rate(args, int(hz))
     return args
 
 

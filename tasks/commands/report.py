@@ -57,7 +57,7 @@ def drawn_episode(run: Run, physics: MeasuredIn) -> Tuple[str, str]:
     if not found:
         raise ValueError(f"{run.path}: holds no checkpoint to play; leave --episode out")
     trained = load_trained(found[0])
-    episode = play(trained, objects_for(trained, None, None), physics)
+    episode = play(trained, objects_for(trained), physics)
     return f"{run.name}, {found[0].name}", episode_charts(episode, trained.settings.grasp.still_speed)
 
 

@@ -18,9 +18,9 @@ from ppo_grasp.device.policy_runner import PolicyRunner
 from ppo_grasp.distributed import RankError, Ranks, join
 from ppo_grasp.metrics import FILE as METRICS
 from ppo_grasp.run.files import directory_lock, discard_if_empty, new_directory
-from tasks.commands import errors, options
-from tasks.commands.loading import checkpoint_path, load_set
-from tasks.commands.presets import COMMON, TrainArgs, check_together, defaults, settings_of
+from tasks.commands import errors, options, repeat
+from tasks.commands.loading import checkpoint_path, load_set, mesh_options
+from tasks.commands.presets import COMMON, TrainArgs, check_together, settings_of
 from tasks.commands.report import after_training
 from tasks.evaluation.measure import STEADINESS, evaluate
 from tasks.evaluation.trained_for import identity
@@ -48,7 +48,7 @@ def command() -> None:
 
 def read(words: Sequence[str]) -> TrainArgs:
     """The options of a command line.  Ends the program if they cannot be read.  Raises ValueError for another simulator's."""
-    args = options.parse(TrainArgs, defaults(words), COMMON, words)
+    args = options.parse(TrainArgs, repeat.defaults_with_config(words), COMMON, words)
     options.check_simulator_options(words, registry.choose(args.sim))
     return args
 
@@ -94,9 +94,9 @@ def train_in(
         free = memory.free_bytes(on_gpu)
         forecast = "\n" + memory.forecast(args.num_envs, share(args.eval_envs, ranks), on_gpu, processes, free)
     torch.manual_seed(args.trainer.seed)  # before anything is drawn
-    objects = eval_objects = load_set(args.objects, args.object_scale, args.skip_bad_objects, count=args.object_count)
+    objects = eval_objects = load_set(args.objects, count=args.object_count, **mesh_options(args))
     if args.eval_objects and sim.running_evaluation:
-        eval_objects = load_set(args.eval_objects, args.object_scale, args.skip_bad_objects, "--eval-objects")
+        eval_objects = load_set(args.eval_objects, "--eval-objects", **mesh_options(args))
     if sim.compiles_kernels:
         compile_kernels(args, sim, objects, eval_objects, ranks)
     settings, seed = settings_of(args, sim), ranks.seed(args.trainer.seed)
@@ -120,6 +120,8 @@ def train_in(
         return "; ".join(filter(None, (overflow(row, sim), progress)))
 
     trainer = Trainer(task, args.trainer, run_dir, measure, config, say, BEST_BY, ranks, eval_task)
+    for note in repeat.notes(args, trainer.config):
+        print(note, flush=True)
     if checkpoint is not None:
         trainer.load(checkpoint)
     elif policy is not None:
@@ -333,17 +335,10 @@ def task_config(args: TrainArgs, sim: registry.SimulatorEntry) -> Dict[str, Any]
         key: str(value) if isinstance(value, Path) else value for key, value in asdict(settings_of(args, sim)).items()
     }
     return {
+        **repeat.saved(args),
         "sim": sim.name,
-        "objects": args.objects,
-        "object_count": args.object_count,
-        "object_scale": args.object_scale,
-        "hand": args.hand,
         "hand_names": identity(get_hand(args.hand)),
-        "num_envs": args.num_envs,
         "threads": torch.get_num_threads(),
-        "preset": args.preset,
-        "control_hz": args.control_hz,
-        "init_policy": args.init_policy and str(args.init_policy),
         "grasp": asdict(args.task),
         sim.settings_field: settings,
     }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Literal, Mapping, Optional, Type, TypeVar, Union, get_type_hints
+from typing import Any, Dict, Literal, Mapping, Optional, Type, TypeVar, Union
+
+from typing_extensions import get_type_hints
 
 from tasks import ranges
 from tasks.evaluation.trained_for import mismatch
@@ -12,6 +15,7 @@ from tasks.grasp.config import GraspCfg
 from tasks.grasp.config import check as check_task
 from tasks.grasp.observations import observation_sizes
 from tasks.hands import get_hand
+from tasks.objects import DENSITY, MAX_PARTS
 from tasks.simulators import registry
 from tasks.simulators.mujoco.scene import PhysicsCfg
 
@@ -37,6 +41,8 @@ class TrainingSettings:
     objects: str = "mixed"
     object_count: Optional[int] = None
     object_scale: float = 1.0
+    object_density: float = DENSITY
+    object_parts: int = MAX_PARTS
     simulators: Dict[str, Any] = field(default_factory=dict)
     """Settings of simulators that do not share `physics`, by `SimulatorEntry.settings_field`."""
 
@@ -127,8 +133,11 @@ def trained_with(
     return settings
 
 
-def rebuild(cls: Type[Cfg], values: Any, name: str) -> Cfg:
-    """The dataclass that `asdict` turned into values; tuples may be lists.  Raises SettingsError, naming the setting."""
+def rebuild(cls: Type[Cfg], values: Any, name: str, base: Optional[Cfg] = None) -> Cfg:
+    """The dataclass that `asdict` turned into values; tuples may be lists.  Raises SettingsError, naming the setting.
+
+    base: has what the values do not tell, in place of the defaults.
+    """
     if not isinstance(values, dict):
         raise SettingsError(f"its {name} cannot be read")
     hints = get_type_hints(cls)
@@ -138,12 +147,12 @@ def rebuild(cls: Type[Cfg], values: Any, name: str) -> Cfg:
             raise SettingsError(
                 f"its {name} has {key!r}, which this version does not know; use the version it was made by"
             )
-        result[key] = _checked(hints[key], value, f"{name}.{key}")
+        result[key] = _checked(hints[key], value, f"{name}.{key}", getattr(base, key, None))
         try:
             ranges.check(_option(f"{name}.{key}"), result[key])
         except ValueError as error:
             raise SettingsError(f"its {name}.{key} is out of range: {error}") from error
-    return cls(**result)
+    return cls(**result) if base is None else replace(base, **result)  # type: ignore[type-var]
 
 
 def _option(name: str) -> str:
@@ -152,9 +161,9 @@ def _option(name: str) -> str:
     return "--" + ".".join(parts).replace("_", "-")
 
 
-def _checked(kind: Any, value: Any, name: str) -> Any:
+def _checked(kind: Any, value: Any, name: str, base: Any = None) -> Any:
     if isinstance(kind, type) and is_dataclass(kind):
-        return rebuild(kind, value, name)
+        return rebuild(kind, value, name, base)
     origin, inner = getattr(kind, "__origin__", None), tuple(getattr(kind, "__args__", ()))
     if origin is Literal:
         fits = value in inner
@@ -168,10 +177,15 @@ def _checked(kind: Any, value: Any, name: str) -> Any:
         fits = isinstance(value, dict)
         if fits:
             return {_checked(inner[0], k, name): _checked(inner[1], v, f"{name}.{k}") for k, v in value.items()}
-    elif origin is Union and Path in inner and isinstance(value, str):
-        return Path(value)
     elif origin is Union:
-        fits = value is None or (any(k in (int, float) for k in inner) and isinstance(value, (int, float)))
+        for each in inner:
+            with contextlib.suppress(SettingsError):
+                return _checked(each, value, name)
+        fits = False
+    elif kind is Path:
+        fits = isinstance(value, str)
+        if fits:
+            return Path(value)
     elif kind is float:
         fits = isinstance(value, (int, float)) and not isinstance(value, bool)
     else:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Optional, Sequence
 
-from tasks.objects.model import ObjectError
+from tasks.objects.model import DENSITY, MAX_PARTS, ObjectError
 from tasks.objects.picture import contact_sheet
 from tasks.objects.sets import OBJECT_SETS, load_objects
 
@@ -25,6 +25,18 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         help="a factor for the coordinates of meshes that are not in metres, such as 0.001",
     )
     parser.add_argument(
+        "--object-density",
+        type=float,
+        default=DENSITY,
+        help=f"kg/m^3 of the meshes in a directory; {DENSITY:g} if not given",
+    )
+    parser.add_argument(
+        "--object-parts",
+        type=int,
+        default=MAX_PARTS,
+        help=f"most convex parts that a mesh of a directory is cut into; {MAX_PARTS} if not given",
+    )
+    parser.add_argument(
         "--skip-bad-objects", action="store_true", help="warn of meshes that cannot be used instead of stopping"
     )
     options = parser.parse_args(arguments)
@@ -34,6 +46,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             seed=options.seed,
             skip_bad=options.skip_bad_objects,
             scale=options.object_scale,
+            density=options.object_density,
+            most_parts=options.object_parts,
             count=options.count,
             progress=lambda done, total, name: print(f"{done}/{total} {name}", file=sys.stderr),
         )

@@ -7,7 +7,7 @@ from typing import List, Optional, Sequence
 import numpy as np
 
 from tasks.objects.geometry import Hull, convex_hull, hull_faces, mass_properties, reduce_hull
-from tasks.objects.model import MAX_PARTS, ObjectModel
+from tasks.objects.model import DENSITY, MAX_PARTS, ObjectModel
 from tasks.objects.poses import stable_poses
 
 MASS_RANGE = (0.01, 1.0)
@@ -21,7 +21,7 @@ def build(
     kind: str,
     parts: Sequence[np.ndarray],
     *,
-    density: float = 400.0,
+    density: float = DENSITY,
     mass: Optional[float] = None,
     volume: Optional[float] = None,
     com_shift: Optional[np.ndarray] = None,
@@ -37,10 +37,8 @@ def build(
     own_axes: whether the object keeps the axes of `parts`.  Otherwise it gets those of the smallest bounding box, unless the
     axis-aligned box has at most 5 % more volume.
     Hulls of more than MAX_HULL_VERTICES lose vertices, see `reduce_hull`.
-    Raises ValueError for a part without volume and for more than MAX_PARTS.
+    Raises ValueError for a part without volume.
     """
-    if not 1 <= len(parts) <= MAX_PARTS:
-        raise ValueError(f"{len(parts)} convex parts; 1 to {MAX_PARTS} are possible")
     hulls = [reduce_hull(convex_hull(points))[0] for points in parts]
     hulls = _without_enclosed(hulls)
     rotation = np.eye(3) if own_axes else _box_axes(np.concatenate([h.vertices for h in hulls]))

@@ -11,7 +11,13 @@ MAX_HULL_VERTICES = 48
 """Most vertices of a convex part.  More would cost time in every simulator and hardly change what a finger feels."""
 
 MAX_PARTS = 8
-"""Most convex parts of an object."""
+"""Most convex parts of an object, unless a user asks for more."""
+
+LARGEST_MAX_PARTS = 64
+"""As many may be asked for.  Each costs time in every control step, see docs/performance.md."""
+
+DENSITY = 400.0
+"""kg/m^3, for objects without a given mass.  A full box or bottle has 300 to 1000, an empty one 50 to 200."""
 
 
 class ObjectError(ValueError):

@@ -15,7 +15,7 @@ from torch import Tensor
 from tasks.objects import cache
 from tasks.objects.geometry import convex_hull, hull_faces
 from tasks.objects.meshes.load import Progress, load_directory
-from tasks.objects.model import ObjectError, ObjectModel
+from tasks.objects.model import DENSITY, LARGEST_MAX_PARTS, MAX_PARTS, ObjectError, ObjectModel
 from tasks.objects.poses import narrow_sides
 from tasks.objects.shapes.generate import FAMILIES, generate, generate_one
 
@@ -240,6 +240,8 @@ def load_objects(
     skip_bad: bool = False,
     progress: Optional[Progress] = None,
     scale: float = 1.0,
+    density: float = DENSITY,
+    most_parts: int = MAX_PARTS,
     count: Optional[int] = None,
 ) -> ObjectSet:
     """Loads a named set, or a directory with one mesh file for each object.
@@ -248,18 +250,26 @@ def load_objects(
     count: the number of objects, the first of the set; a named set has as many as are asked for.
     skip_bad: warns of meshes that cannot be used, instead of raising.
     scale: a factor for the coordinates of meshes that are not in metres.
+    density: kg/m^3, of meshes without a given mass.
+    most_parts: the largest number of convex parts that a mesh is cut into.
     progress: is called after each mesh.
     Raises ObjectError.
     """
     if not (np.isfinite(scale) and scale > 0):
         raise ObjectError(f"the scale of objects must be greater than 0, not {scale:g}")
+    if not (np.isfinite(density) and density > 0):
+        raise ObjectError(f"the density of objects must be greater than 0, not {density:g}")
+    if not 1 <= most_parts <= LARGEST_MAX_PARTS:
+        raise ObjectError(f"objects can have 1 to {LARGEST_MAX_PARTS} convex parts, not {most_parts}")
     name = str(name_or_dir)
     if name in OBJECT_SETS:
         own = OBJECT_SETS[name]
         return _generated(name, own.seed + 1000 * seed, own.size if count is None else count)
     directory = Path(name_or_dir)
     if directory.is_dir():
-        meshes = load_directory(directory, scale=scale, skip_bad=skip_bad, progress=progress)
+        meshes = load_directory(
+            directory, scale=scale, density=density, most_parts=most_parts, skip_bad=skip_bad, progress=progress
+        )
         return ObjectSet.of(name, meshes[:count])
     if directory.is_file():
         raise ObjectError(f"{name} is a file; give the directory that it is in")

@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 from tasks.objects import cache
 from tasks.objects.build import build, merged_parts
 from tasks.objects.geometry import Hull, convex_hull, hull_faces, mass_properties
-from tasks.objects.model import MAX_HULL_VERTICES, MAX_PARTS, ObjectError, ObjectModel
+from tasks.objects.model import DENSITY, MAX_HULL_VERTICES, MAX_PARTS, ObjectError, ObjectModel
 
 Progress = Callable[[int, int, str], None]
 """Called with the number of objects done, the number of all objects and the name of the last one."""
@@ -27,8 +27,6 @@ Progress = Callable[[int, int, str], None]
 SUFFIXES = (".obj", ".stl", ".ply")
 SIZE_RANGE = (0.01, 0.40)
 """m.  The longest side of an object must be in this range; a hand can do nothing with others."""
-DENSITY = 400.0
-"""kg/m^3, for objects without a given mass.  A full box or bottle has 300 to 1000, an empty one 50 to 200."""
 CONVEX_VOLUME = 0.95
 """A closed mesh counts as convex if it fills at least this share of its hull's volume."""
 CONVEX_DEPTH = 0.02
@@ -42,7 +40,7 @@ SMALL_GROUP = 0.15
 """Groups shorter than this share of the longest side are screws and letters.  They may have any shape."""
 FLAT_SHARE = 0.3
 """If more than this share of the surface is in flat groups, the file consists of sheets and not of convex parts."""
-COACD = {
+COACD: Dict[str, Any] = {
     "threshold": 0.08, "max_convex_hull": MAX_PARTS, "preprocess_resolution": 30, "resolution": 500, "mcts_nodes": 8,
     "mcts_iterations": 20, "mcts_max_depth": 2, "max_ch_vertex": MAX_HULL_VERTICES, "decimate": True, "seed": 0,
 }  # fmt: skip
@@ -79,13 +77,15 @@ def load_directory(
     directory: Path,
     *,
     scale: float = 1.0,
+    density: float = DENSITY,
+    most_parts: int = MAX_PARTS,
     skip_bad: bool = False,
     progress: Optional[Progress] = None,
     workers: Optional[int] = None,
 ) -> List[ObjectModel]:
     """Loads each mesh of a directory as an object, ordered by name.
 
-    scale, skip_bad, progress: see `load_objects`.  workers: how many meshes are worked on at once; by default one for each
+    scale, density, most_parts, skip_bad, progress: see `load_objects`.  workers: how many meshes are worked on at once; by default one for each
     processor.  Raises ObjectError for the first bad file, or with skip_bad if no file is left.
     """
     files = sorted(
@@ -100,7 +100,8 @@ def load_directory(
     pool = ThreadPoolExecutor(workers or max(1, min(len(files), os.cpu_count() or 1)))
     try:
         jobs = {
-            pool.submit(load_mesh, path, scale=scale, name=name): i for i, (path, name) in enumerate(zip(files, names))
+            pool.submit(load_mesh, path, scale=scale, density=density, most_parts=most_parts, name=name): i
+            for i, (path, name) in enumerate(zip(files, names))
         }
         for done, job in enumerate(as_completed(jobs), 1):
             i = jobs[job]
@@ -127,12 +128,19 @@ def load_directory(
     return [results[i] for i in sorted(results)]
 
 
-def load_mesh(path: Path, *, scale: float = 1.0, name: Optional[str] = None) -> ObjectModel:
+def load_mesh(
+    path: Path,
+    *,
+    scale: float = 1.0,
+    density: float = DENSITY,
+    most_parts: int = MAX_PARTS,
+    name: Optional[str] = None,
+) -> ObjectModel:
     """Loads a mesh file as an object; from the cache if the same file was loaded before.
 
     If the file has several `o` or `g` groups that are nearly convex, they are the convex parts.  A mesh that is nearly convex as
     a whole becomes its hull.  Any other mesh is cut by CoACD; if that fails, it becomes its hull with a warning.
-    The mass is that of NAME.json, or DENSITY times the volume of the parts.
+    The mass is that of NAME.json, or the density times the volume of the parts.
     Raises ObjectError.
     """
     try:
@@ -143,17 +151,18 @@ def load_mesh(path: Path, *, scale: float = 1.0, name: Optional[str] = None) -> 
         raise ObjectError(f"{path}: cannot be read: {error.strerror}") from error
     sidecar = _sidecar(beside, notes)
     factor = scale if sidecar.scale is None else sidecar.scale
-    settings = json.dumps([CACHE_VERSION, path.suffix.lower(), factor, sidecar.mass, DENSITY, COACD], sort_keys=True)
+    cut = {**COACD, "max_convex_hull": most_parts}
+    settings = json.dumps([CACHE_VERSION, path.suffix.lower(), factor, sidecar.mass, density, cut], sort_keys=True)
     entry = cache.file_for(settings.encode() + b"\0" + content)
     name = path.stem if name is None else name
     cached = cache.load(entry)
     if cached:
         return replace(cached[0], name=name, friction=sidecar.friction)
-    parts, settled = convex_parts(_checked(path, read_mesh(path, content), factor), path)
+    parts, settled = convex_parts(_checked(path, read_mesh(path, content), factor), path, most_parts)
     whole = mass_properties(convex_hull(np.concatenate(parts)))[0]
     volume = min(whole, sum(mass_properties(convex_hull(p))[0] for p in parts))
     model = build(
-        name, "mesh", parts, density=DENSITY, mass=sidecar.mass, volume=volume, own_axes=False, friction=sidecar.friction
+        name, "mesh", parts, density=density, mass=sidecar.mass, volume=volume, own_axes=False, friction=sidecar.friction
     )  # fmt: skip
     if settled:
         cache.save(entry, [model])
@@ -257,17 +266,17 @@ def _size_hint(size: float, scale: float) -> str:
 # --- convex parts ------------------------------------------------------------------------------------------------------
 
 
-def convex_parts(mesh: RawMesh, path: Path) -> Tuple[List[np.ndarray], bool]:
-    """(at most MAX_PARTS arrays of vertices (n, 3), whether to keep the result).  It is not kept if cutting failed."""
+def convex_parts(mesh: RawMesh, path: Path, most_parts: int = MAX_PARTS) -> Tuple[List[np.ndarray], bool]:
+    """(at most most_parts arrays of vertices (n, 3), whether to keep the result).  It is not kept if cutting failed."""
     points = mesh.vertices[np.unique(mesh.faces)]
     tolerance = max(CONVEX_DEPTH * float(np.ptp(points, axis=0).max()), DENT)
     groups = _convex_groups(mesh, tolerance)
     if groups:
-        return merged_parts([_with_volume(p) for p in groups]), True
+        return merged_parts([_with_volume(p) for p in groups], most_parts), True
     if _nearly_convex(mesh, points, tolerance):
         return [points], True
     try:
-        return merged_parts([_with_volume(p) for p in _decompose(mesh)]), True
+        return merged_parts([_with_volume(p) for p in _decompose(mesh, most_parts)], most_parts), True
     except (RuntimeError, OSError, ValueError, subprocess.TimeoutExpired) as error:
         warnings.warn(f"{path}: convex decomposition failed, taking the convex hull ({error})", stacklevel=2)
         return [points], False
@@ -346,7 +355,7 @@ def _nearly_convex(mesh: RawMesh, points: np.ndarray, tolerance: float) -> bool:
     return depth < tolerance or _covers(mesh.vertices, mesh.faces, hull, tolerance)
 
 
-def _decompose(mesh: RawMesh) -> List[np.ndarray]:
+def _decompose(mesh: RawMesh, most_parts: int = MAX_PARTS) -> List[np.ndarray]:
     """The convex parts (n, 3) that CoACD cuts the mesh into.  Raises RuntimeError if it fails."""
     import trimesh
 
@@ -356,7 +365,7 @@ def _decompose(mesh: RawMesh) -> List[np.ndarray]:
         np.savez(source, vertices=np.asarray(joined.vertices), faces=np.asarray(joined.faces))
         script = str(Path(__file__).with_name("decompose.py"))
         run = subprocess.run(
-            [sys.executable, script, source, target, json.dumps(COACD)],
+            [sys.executable, script, source, target, json.dumps({**COACD, "max_convex_hull": most_parts})],
             capture_output=True,
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -7,13 +7,16 @@ that has torch already, so a command that may need it begins with
 
     preload_from_argv()
 
-above all other imports.  The call does nothing unless `--sim isaac_gym` is on the command line.
+above all other imports.  The call does nothing unless `--sim isaac_gym` is on the command line, or in the file that `--config`
+names.
 """
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import List, Optional
 
@@ -54,16 +57,31 @@ def load_gymtorch() -> ModuleType:
 def preload_from_argv(argv: Optional[List[str]] = None) -> None:
     """Preloads if the command line asks for Isaac Gym.  If that fails, ends the command with `error: ...` and status 2."""
     words = sys.argv[1:] if argv is None else argv
-    asked = "--sim=isaac_gym" in words or any(
-        first == "--sim" and second in ("isaac_gym", "isaac-gym") for first, second in zip(words, words[1:])
-    )
-    if not asked:
+    sim = _value(words, "--sim") or _sim_of(_value(words, "--config"))
+    if sim not in ("isaac_gym", "isaac-gym"):
         return
     try:
         preload()
     except SimulatorError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _value(words: List[str], option: str) -> Optional[str]:
+    """What follows an option, after a space or `=`; None if it is not there."""
+    found = [after for word, after in zip(words, words[1:]) if word == option]
+    found += [word[len(option) + 1 :] for word in words if word.startswith(option + "=")]
+    return found[-1] if found else None
+
+
+def _sim_of(config: Optional[str]) -> Optional[str]:
+    """The simulator of a run, by its config.json or its directory; None if that cannot be read, of which the command will say more."""
+    try:
+        path = Path(config or "")
+        sim = json.loads((path / "config.json" if path.is_dir() else path).read_text(encoding="utf-8"))["task"]["sim"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return str(sim)
 
 
 def explain(cause: BaseException) -> str:

@@ -124,6 +124,7 @@ def test_too_many_groups_are_merged_and_flat_ones_thickened(folder: Path) -> Non
     (found,) = load_objects(folder).objects
     assert len(found.parts) == MAX_PARTS
     assert 2 * found.half_extents.min() >= 0.039
+    assert [len(load_objects(folder, most_parts=n).objects[0].parts) for n in (3, 30)] == [3, 11]
 
 
 def test_groups_by_material_are_not_the_parts(folder: Path) -> None:
@@ -252,8 +253,12 @@ def test_no_meshes_no_directory_no_scale(folder: Path) -> None:
     (folder / "a.obj").write_text("")
     with pytest.raises(ObjectError, match="give the directory"):
         load_objects(folder / "a.obj")
-    with pytest.raises(ObjectError, match="must be greater than 0"):
-        load_objects(folder, scale=0.0)
+    for wrong in ({"scale": 0.0}, {"density": 0.0}, {"density": np.nan}):
+        with pytest.raises(ObjectError, match="must be greater than 0"):
+            load_objects(folder, **wrong)  # type: ignore[arg-type]
+    for parts in (0, 65):
+        with pytest.raises(ObjectError, match=f"1 to 64 convex parts, not {parts}"):
+            load_objects(folder, most_parts=parts)
 
 
 def test_second_load_comes_from_the_cache(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,9 +266,9 @@ def test_second_load_comes_from_the_cache(folder: Path, cache: Path, monkeypatch
     calls: List[meshes.RawMesh] = []
     cut = meshes._decompose
 
-    def counted(mesh: meshes.RawMesh) -> List[np.ndarray]:
+    def counted(mesh: meshes.RawMesh, most_parts: int) -> List[np.ndarray]:
         calls.append(mesh)
-        return cut(mesh)
+        return cut(mesh, most_parts)
 
     monkeypatch.setattr(meshes, "_decompose", counted)
     first = load_objects(folder).objects[0]
@@ -278,6 +283,13 @@ def test_second_load_comes_from_the_cache(folder: Path, cache: Path, monkeypatch
     assert len(calls) == 2 and all(np.array_equal(p, q) for p, q in zip(first.parts, third.parts))
     load_objects(folder, scale=0.9)
     assert len(calls) == 3, "another scale is another object"
+    heavy = load_objects(folder, density=800.0).objects[0]
+    assert len(calls) == 4 and heavy.mass == pytest.approx(2 * first.mass)
+    assert len(load_objects(folder, most_parts=1).objects[0].parts) == 1
+    assert len(calls) == 5, "and so is another number of parts"
+    for again in ({}, {"density": 800.0}, {"most_parts": 1}):
+        load_objects(folder, **again)  # type: ignore[arg-type]
+    assert len(calls) == 5
 
 
 def test_failed_decomposition_falls_back_to_the_hull(

@@ -32,9 +32,17 @@ def test_isaac_preload_needs_no_torch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--sim", "isaac_gym"], ["--sim=isaac_gym"], ["--num-envs", "8", "--sim", "isaac-gym"]]
+    "words",
+    [
+        ["--sim", "isaac_gym"],
+        ["--sim=isaac_gym"],
+        ["--num-envs", "8", "--sim", "isaac-gym"],
+        ["--config", "config.json"],
+        ["--config=."],
+    ],
 )
 def test_isaac_preload_from_the_command_line(words: Any, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"task": {"sim": "isaac_gym"}}')
     code = (
         "import sys; from tasks.simulators.isaac_gym.preload import preload_from_argv as p; "
         f"p({words!r}); import torch; print('isaacgym.gymapi' in sys.modules)"
