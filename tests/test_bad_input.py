@@ -183,7 +183,10 @@ def test_wrong_checkpoints(
         ("play.py", ["--video", "policy.pt/a.gif"], ["--video policy.pt/a.gif: cannot be written"]),
         ("play.py", ["--episodes", 0], ["--episodes 0"]),
         ("play.py", ["--speed", 0], ["--speed 0: must be at least 0.01"]),
-        ("play.py", ["--sim", "mujoco_warp"], ["--sim mujoco_warp: only mujoco and physx can be watched"]),
+        ("play.py", ["--viewer", "window", "--video", "a.mp4"], ["--viewer window: does not write --video a.mp4"]),
+        ("play.py", ["--viewer", "window", "--hands", 2], ["--hands 2: a window shows one hand", "--viewer browser"]),
+        ("play.py", ["--video", "a.mp4", "--hands", 99], ["--hands 99: at most 36 fit"]),
+        ("play.py", ["--video", "a.mp4", "--follow"], ["--follow: a video shows one policy"]),
     ],
 )
 def test_wrong_options_of_evaluate_and_play(
@@ -193,7 +196,7 @@ def test_wrong_options_of_evaluate_and_play(
 
 
 @pytest.mark.skipif(not NO_GPU, reason="there is a GPU")
-@pytest.mark.parametrize("command", ["train.py", "evaluate_policy.py"])
+@pytest.mark.parametrize("command", ["train.py", "evaluate_policy.py", "play.py"])
 def test_a_gpu_that_is_not_there(run: Run, tiny: Tiny, policy: Path, command: str) -> None:
     mine = tiny if command == "train.py" else ("--checkpoint", policy)
     assert_refused(run(command, *mine, "--sim", "mujoco_warp"), "mujoco_warp needs an NVIDIA GPU", "--sim mujoco")
@@ -205,6 +208,18 @@ def test_a_window_that_does_not_open(run: Run, policy: Path, monkeypatch: pytest
     monkeypatch.setattr(glfw, "init", lambda: False)
     monkeypatch.setattr(window, "has_display", lambda: True)
     assert_refused(run("play.py", "--checkpoint", policy), "no window can be opened", "--video")
+
+
+def test_following_nothing(run: Run, tmp_path: Path) -> None:
+    assert_refused(run("play.py", "--viewer", "browser", "--follow"), "--follow: needs --checkpoint runs/NAME")
+    words = ("--viewer", "browser", "--follow", "--checkpoint", "gone")
+    assert_refused(run("play.py", *words), "--follow gone: no such directory")
+
+
+def test_a_browser_without_its_extra(run: Run, policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "viser", None)
+    said = run("play.py", "--checkpoint", policy, "--viewer", "browser")
+    assert_refused(said, "--viewer browser: needs the extra `viewer`", "pip install -c constraints.txt -e '.[viewer]'")
 
 
 def test_nothing_to_draw_with(run: Run, policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,8 @@ class TrainedPolicy:
     policy: ActorCritic
     settings: TrainingSettings
     hand: HandSpec
+    env_steps: Optional[int] = None
+    """Environment steps of its training; None if the file does not say."""
 
 
 def load_trained(path: Path, hand_name: Optional[str] = None) -> TrainedPolicy:
@@ -36,4 +38,5 @@ def load_trained(path: Path, hand_name: Optional[str] = None) -> TrainedPolicy:
     settings = trained_with(meta, path, policy.cfg.num_obs, policy.cfg.num_actions, hand_name)
     undisturbed = replace(settings.grasp, random=RandomCfg())
     settings = replace(settings, hand=hand_name or settings.hand, grasp=undisturbed)
-    return TrainedPolicy(path, policy, settings, get_hand(settings.hand))
+    steps = meta.get("env_steps")
+    return TrainedPolicy(path, policy, settings, get_hand(settings.hand), steps if isinstance(steps, int) else None)

@@ -124,11 +124,15 @@ class GraspTask(VecTask):
         seen = self._begin(everywhere, start)
         if self.evaluation:
             self.first_start = start
-            self._turn += self.num_envs * self.num_ranks
+            self.next_turn()
         else:
             self.episodes.time.copy_(torch.randint_like(self.episodes.time, self.cfg.episode_steps))
             torch.add(self.env_steps, self.cfg.episode_steps * self.num_envs * self.num_ranks, out=self.counts_from)
         return seen
+
+    def next_turn(self) -> None:
+        """In evaluation: the next episodes have the next objects.  `reset` does that; an episode that ends in a step does not."""
+        self._turn += self.num_envs * self.num_ranks
 
     def step(self, action: Tensor) -> Step:
         """See `VecTask.step`.

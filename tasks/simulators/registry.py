@@ -48,8 +48,6 @@ class SimulatorEntry:
     """Whether a reset can put another object into a world.  If not, each world keeps the object it was built with."""
     running_evaluation: bool = True
     """Whether a process can have a second simulation.  If not, a training measures its policy in its own worlds."""
-    watchable: bool = False
-    """Whether play.py can show it."""
     compiles_kernels: bool = False
     """Whether its GPU kernels can be compiled ahead, see `tasks.commands.compile_kernels`."""
     without_gpu: bool = False
@@ -130,7 +128,6 @@ SIMULATORS: Tuple[SimulatorEntry, ...] = (
         module="tasks.simulators.mujoco",
         settings="tasks.simulators.mujoco.scene:PhysicsCfg",
         prefix="physics",
-        watchable=True,
         few_hands=True,
         memory_measured=True,
         evaluation_envs=64,
@@ -145,7 +142,6 @@ SIMULATORS: Tuple[SimulatorEntry, ...] = (
         on_gpu=True,
         without_gpu=True,
         swaps_objects=False,
-        watchable=True,
     ),
     SimulatorEntry(
         name="isaac_gym",

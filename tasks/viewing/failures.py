@@ -14,10 +14,12 @@ from tasks.grasp.config import GraspCfg
 from tasks.grasp.environment import GraspTask
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
+from tasks.simulators import registry
 from tasks.simulators.contract import Start
 from tasks.simulators.mujoco.scene import PhysicsCfg
 from tasks.viewing.renderer import WorldRenderer
-from tasks.viewing.watching import WatchedSimulator
+from tasks.viewing.stage import Stage
+from tasks.viewing.watched import WatchedSimulator, snapshot
 
 PICTURE_SIZE = (320, 240)
 
@@ -38,19 +40,18 @@ def draw_episodes(
     """
     own = ObjectSet.of(objects.name, [objects.objects[i] for i in start.object_id.tolist()])  # world i has object i
     count = len(start.object_id)
-    simulator = WatchedSimulator(hand, own, count, physics)
+    simulator = WatchedSimulator(registry.get("mujoco").make(hand, own, count, physics, evaluation=True))
     task = GraspTask(simulator, hand, own, cfg, evaluation=True)
     given = Start(**{f.name: getattr(start, f.name) for f in fields(Start)})
     given.object_id = torch.arange(count)
     task.starts.draw = lambda object_id, close=False: given  # type: ignore[method-assign]
-    renderer = WorldRenderer(simulator.scene.model, PICTURE_SIZE)
+    renderer = WorldRenderer(Stage(hand, own), PICTURE_SIZE)
     ends: Dict[int, np.ndarray] = {}
 
     def keep(mask: Tensor) -> None:
         for world in mask.nonzero()[:, 0].tolist():
             if world not in ends:
-                model, data = simulator.model_and_data(world)
-                ends[world] = renderer.draw(model, data, task.episodes.goal.pos[world].tolist())
+                ends[world] = renderer.draw(snapshot(task, [world]))
 
     obs = task.reset()[0]
     simulator.before_reset = keep

@@ -1,178 +1,127 @@
-"""The look of a scene in videos, pictures and the window: lights, floor, backdrop, colours, camera and goal.
-
-None of it is in the model that physics uses.  A video adds it to each frame that is drawn.  The window draws a model by itself,
-so it gets a model of its own that has it.
-"""
+"""The look of a scene, in videos, in MuJoCo's window and in the browser: colours, lights, where hands stand, and the camera."""
 
 from __future__ import annotations
 
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+import math
+from typing import NamedTuple, Tuple
 
-import mujoco
 import numpy as np
 
 from tasks.simulators.contract import TABLE_HEIGHT
-from tasks.simulators.mujoco.scene import OBJECT_BODY
 
-LOOK_AT, DISTANCE = (0.0, 0.0, 0.23), 0.74
-AZIMUTH, ELEVATION = 225.0, -20.0
-EXTENT = 0.4
-"""m, the size of what is looked at, to which MuJoCo fits how near and how far it draws."""
-OBJECT_COLOUR = (0.24, 0.57, 0.92)
-"""Unlike that of the fingertips, so that a grasp can be seen."""
-GOAL_RADIUS = 0.05
-GOAL_COLOUR = (0.20, 0.85, 0.45, 0.20)
-REACHED_COLOUR = (0.30, 1.00, 0.40, 0.13)
-FLOOR_COLOUR, WALL_COLOUR = (0.55, 0.61, 0.70, 1.0), (0.62, 0.70, 0.80, 1.0)
-TILE, TILES, TILE_COLOUR = 0.1, 12, (0.70, 0.69, 0.68, 1.0)
+OBJECT_COLOURS = (
+    (0.16, 0.46, 0.86),
+    (0.10, 0.58, 0.52),
+    (0.55, 0.35, 0.78),
+    (0.90, 0.70, 0.15),
+    (0.82, 0.24, 0.34),
+    (0.35, 0.60, 0.22),
+)
+"""Objects take turns.  None is like the hand's colours, so that a grasp can be seen."""
+TABLE_COLOUR, LINE_COLOUR, HORIZON_COLOUR, SKY_COLOUR = (
+    (0.80, 0.81, 0.82),
+    (0.70, 0.72, 0.74),
+    (0.52, 0.55, 0.59),
+    (0.36, 0.41, 0.48),
+)
+GOAL_COLOUR, REACHED_COLOUR = (0.10, 0.62, 0.32), (0.20, 0.90, 0.40)
+GOAL_RADIUS, GOAL_WIRE = 0.05, 0.0011
+"""m.  The goal is three thin rings of opaque wire, so that an object hides what is behind it."""
+FORCE_COLOUR = (0.85, 0.10, 0.45)
+FORCE_LENGTH = 0.01
+"""m of an arrow for each N of force."""
+
+SPACING = 0.42
+"""m between hands that are shown side by side."""
+LOOK_AT_HEIGHT = 0.24
+"""m, between the table and the goal."""
+DISTANCE = 0.66
+"""m from there to the camera, for one hand."""
+AZIMUTH, ELEVATION = 182.0, -24.0
+"""deg, MuJoCo's: from above, and from where thumb and fingers close, so that the back of the hand hides neither."""
+SWING, SWING_SECONDS = 22.0, 16.0
+"""deg to either side, and the period: the camera of a video turns slowly."""
+FIELD_OF_VIEW = 42.0
+"""deg, vertical."""
 
 
 class Light(NamedTuple):
-    """A spotlight, beside the light at the camera that every model has."""
+    """A spotlight on the middle of the table.  With more hands it stands further away."""
 
-    pos: Tuple[float, float, float]
+    place: Tuple[float, float, float]
+    """m"""
     brightness: float
     casts_shadow: bool
 
-    @property
-    def direction(self) -> np.ndarray:
-        """Towards the table, (3,)."""
-        direction = np.array([0, 0, 0.1]) - np.asarray(self.pos)
-        return direction / np.linalg.norm(direction)
 
-
-LIGHTS = (Light((0.6, 0.5, 1.7), 0.62, True), Light((0.9, -0.8, 1.1), 0.22, False))
+LIGHTS = (Light((0.75, 1.05, 1.9), 0.55, True), Light((-1.3, -0.9, 1.1), 0.20, False))
 """One that casts shadows, and a weak one for what lies in them."""
-CUTOFF = 40.0
-"""deg, half the angle of a spotlight."""
+CUTOFF, EXPONENT = 45.0, 7.0
+"""deg, half the angle of a spotlight; and how much darker it is at its edge."""
+AMBIENT = 0.38
+"""Light from everywhere."""
 
 
-class Box(NamedTuple):
-    """A part of the backdrop."""
+class View(NamedTuple):
+    """Where a camera stands, as MuJoCo has it."""
 
-    size: Tuple[float, float, float]
-    pos: Tuple[float, float, float]
-    colour: Tuple[float, float, float, float]
-    frame: np.ndarray
-    """(3, 3) rotation."""
+    look_at: Tuple[float, float, float]
+    distance: float
+    azimuth: float
+    """deg"""
+    elevation: float
+    """deg"""
 
-
-def backdrop() -> List[Box]:
-    """A soft checker on the table, a floor below it, and a wall behind it that is turned to the camera."""
-    turn = np.radians(AZIMUTH)
-    towards = np.array([np.cos(turn), np.sin(turn), 0.0])
-    side = np.array([-towards[1], towards[0], 0.0])
-    level, upright = np.eye(3), np.stack([side, np.array([0.0, 0, 1]), towards], axis=1)
-    wall = (float(2.2 * towards[0]), float(2.2 * towards[1]), 0.0)
-    boxes = [
-        Box((4, 4, 0.01), (0, 0, -0.4), FLOOR_COLOUR, level),
-        Box((4, 4, 0.01), wall, WALL_COLOUR, upright),
-    ]
-    for i in range(TILES):
-        for j in range(i % 2, TILES, 2):
-            x, y = (TILE * (k - (TILES - 1) / 2) for k in (i, j))
-            boxes.append(Box((TILE / 2, TILE / 2, 1e-4), (x, y, TABLE_HEIGHT), TILE_COLOUR, level))
-    return boxes
+    @property
+    def position(self) -> np.ndarray:
+        """(3,) m, of the camera."""
+        turn, tilt = math.radians(self.azimuth), math.radians(self.elevation)
+        towards = np.array([math.cos(tilt) * math.cos(turn), math.cos(tilt) * math.sin(turn), math.sin(tilt)])
+        return np.asarray(self.look_at) - self.distance * towards
 
 
-def object_geoms(model: mujoco.MjModel) -> range:
-    """Numbers of the object's geoms."""
-    body = model.body(OBJECT_BODY).id
-    start = int(model.body_geomadr[body])
-    return range(start, start + int(model.body_geomnum[body]))
+def places(count: int) -> np.ndarray:
+    """(count, 2) m, where so many hands stand on the table: a grid about the origin, the first row the furthest from the camera."""
+    columns = max(1, math.ceil(math.sqrt(count)))
+    rows = -(-count // columns)
+    index = np.arange(count)
+    found = np.stack([index // columns, index % columns], axis=1).astype(float)
+    return SPACING * (found - np.array([(rows - 1) / 2, (columns - 1) / 2]))
 
 
-def place_camera(camera: mujoco.MjvCamera) -> None:
-    """Points a free camera at the grasp."""
-    camera.lookat[:] = LOOK_AT
-    camera.distance, camera.azimuth, camera.elevation = DISTANCE, AZIMUTH, ELEVATION
+def object_colour(number: int) -> Tuple[float, float, float]:
+    """Red, green and blue, 0 to 1, of the object with this number in its set."""
+    return OBJECT_COLOURS[number % len(OBJECT_COLOURS)]
 
 
-def furnish(spec: mujoco.MjSpec) -> None:
-    """Adds lights and backdrop to a model that is only looked at."""
-    spec.stat.extent, spec.stat.center = EXTENT, LOOK_AT  # the backdrop's size would make near things flicker
-    for light in LIGHTS:
-        spec.worldbody.add_light(
-            type=mujoco.mjtLightType.mjLIGHT_SPOT,
-            pos=light.pos,
-            dir=light.direction,
-            castshadow=light.casts_shadow,
-            diffuse=[light.brightness] * 3,
-            specular=[0.25 * light.brightness] * 3,
-            ambient=[0, 0, 0],
-            attenuation=[1, 0, 0],
-            cutoff=CUTOFF,
-            exponent=1.0,
-        )
-    for box in backdrop():
-        quat = np.zeros(4)
-        mujoco.mju_mat2Quat(quat, box.frame.ravel())
-        spec.worldbody.add_geom(
-            type=mujoco.mjtGeom.mjGEOM_BOX,
-            size=box.size,
-            pos=box.pos,
-            quat=quat,
-            rgba=box.colour,
-            contype=0,
-            conaffinity=0,
-        )
-
-
-def decorate(scene: mujoco.MjvScene, model: mujoco.MjModel) -> None:
-    """Adds lights and backdrop to a frame that is drawn of a plain model, and gives the object its colour."""
-    objects = object_geoms(model)
-    for geom in scene.geoms[: scene.ngeom]:
-        if geom.objtype == mujoco.mjtObj.mjOBJ_GEOM and geom.objid in objects:
-            geom.rgba[:3] = OBJECT_COLOUR
-    scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = True
-    scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
-    for light in LIGHTS:
-        _add_light(scene, light)
-    for box in backdrop():
-        _add(scene, mujoco.mjtGeom.mjGEOM_BOX, box.size, box.pos, box.colour, box.frame)
-
-
-def mark_goal(scene: mujoco.MjvScene, goal: Sequence[float], reached: bool = False) -> None:
-    """Adds a translucent ball at the goal.  It is clearer while the object is in it, so that it does not hide the grasp."""
-    colour = REACHED_COLOUR if reached else GOAL_COLOUR
-    _add(scene, mujoco.mjtGeom.mjGEOM_SPHERE, [GOAL_RADIUS] * 3, goal, colour)
-
-
-def _add(
-    scene: mujoco.MjvScene,
-    kind: Any,
-    size: Sequence[float],
-    position: Sequence[float],
-    colour: Sequence[float],
-    frame: Optional[np.ndarray] = None,
-) -> None:
-    if scene.ngeom >= scene.maxgeom:
-        return
-    geom = scene.geoms[scene.ngeom]
-    frame = np.eye(3) if frame is None else frame
-    mujoco.mjv_initGeom(
-        geom,
-        int(kind),
-        np.asarray(size, dtype=np.float64),
-        np.asarray(position, dtype=np.float64),
-        np.asarray(frame, dtype=np.float64).ravel(),
-        np.asarray(colour, dtype=np.float32),
+def view(count: int = 1, seconds: float = 0.0) -> View:
+    """The camera for so many hands, at a time of a video; at 0 s it stands where a window's begins."""
+    swing = SWING * math.sin(2 * math.pi * seconds / SWING_SECONDS)
+    columns = math.ceil(math.sqrt(count))
+    return View(
+        look_at=(0.0, 0.0, TABLE_HEIGHT + LOOK_AT_HEIGHT - 0.08 * (columns > 1)),
+        distance=DISTANCE + 0.38 * (columns - 1),
+        azimuth=AZIMUTH + swing,
+        elevation=ELEVATION - (6.0 if columns > 1 else 0.0),
     )
-    geom.category = int(mujoco.mjtCatBit.mjCAT_DECOR)
-    scene.ngeom += 1
 
 
-def _add_light(scene: mujoco.MjvScene, spot: Light) -> None:
-    light = scene.lights[scene.nlight]
-    light.id = -1
-    light.type = int(mujoco.mjtLightType.mjLIGHT_SPOT)
-    light.pos[:] = spot.pos
-    light.dir[:] = spot.direction
-    light.attenuation[:] = (1, 0, 0)
-    light.cutoff, light.exponent = CUTOFF, 1.0
-    light.ambient[:] = 0
-    light.diffuse[:] = spot.brightness
-    light.specular[:] = 0.25 * spot.brightness
-    light.headlight, light.castshadow = 0, int(spot.casts_shadow)
-    light.texid, light.range, light.intensity, light.bulbradius = -1, 10.0, 0.0, 0.02
-    scene.nlight += 1
+def rings(segments: int = 48, around: int = 6) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The goal's three rings about the origin: points (V, 3), outward normals (V, 3) and triangles (T, 3)."""
+    turn = np.arange(segments) * 2 * np.pi / segments
+    bend = np.arange(around) * 2 * np.pi / around
+    out = np.stack([np.cos(turn), np.sin(turn), np.zeros(segments)], axis=1)
+    normals = np.cos(bend)[None, :, None] * out[:, None] + np.sin(bend)[None, :, None] * np.array([0.0, 0.0, 1.0])
+    points = (GOAL_RADIUS * out)[:, None] + GOAL_WIRE * normals
+    a = np.arange(segments)[:, None] * around + np.arange(around)[None]
+    b = (np.arange(segments)[:, None] + 1) % segments * around + np.arange(around)[None]
+    a1, b1 = np.roll(a, -1, axis=1), np.roll(b, -1, axis=1)
+    faces = np.concatenate([np.stack([a, b, b1], -1).reshape(-1, 3), np.stack([a, b1, a1], -1).reshape(-1, 3)])
+    flat = points.reshape(-1, 3), normals.reshape(-1, 3)
+    orders = ([0, 1, 2], [2, 0, 1], [1, 2, 0])  # even permutations keep the triangles' sense
+    count = len(flat[0])
+    return (
+        np.concatenate([flat[0][:, o] for o in orders]),
+        np.concatenate([flat[1][:, o] for o in orders]),
+        np.concatenate([faces + k * count for k in range(3)]),
+    )

@@ -1,4 +1,4 @@
-"""Draws worlds on MuJoCo C to pictures, off screen."""
+"""Draws worlds to pictures, off screen."""
 
 from __future__ import annotations
 
@@ -7,52 +7,44 @@ import importlib
 import os
 import sys
 import warnings
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Tuple
 
 import mujoco
 import numpy as np
 
+from tasks.viewing import look
 from tasks.viewing.errors import RenderingError
-from tasks.viewing.look import decorate, mark_goal, place_camera
+from tasks.viewing.stage import Stage
+from tasks.viewing.watched import Snapshot
 
-SIZE = (640, 480)
+SIZE = (1280, 720)
 """Width and height of pictures, in pixels."""
 
 
 class WorldRenderer:
-    """Draws worlds of one scene to arrays, (height, width, 3) uint8."""
+    """Draws what is on a stage to arrays, (height, width, 3) uint8."""
 
-    def __init__(self, model: mujoco.MjModel, size: Tuple[int, int] = SIZE) -> None:
-        """model: of any world of the scene.  Raises RenderingError where nothing can be drawn off screen."""
-        self.width, self.height = size
+    def __init__(self, stage: Stage, size: Optional[Tuple[int, int]] = None) -> None:
+        """size: width and height, SIZE by default.  Raises RenderingError where nothing can be drawn off screen."""
+        self.stage = stage
+        self.width, self.height = size or SIZE
+        model = stage.model
         model.vis.global_.offwidth = max(model.vis.global_.offwidth, self.width)
         model.vis.global_.offheight = max(model.vis.global_.offheight, self.height)
-        self._gl, self._context = _gl_contexts(model, self.width, self.height)
+        self._gl, self._context = gl_contexts(model, self.width, self.height)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
-        self._scene = mujoco.MjvScene(model, maxgeom=1000)
+        self._scene = mujoco.MjvScene(model, maxgeom=100 + 100 * stage.count)
         self._option = mujoco.MjvOption()
         mujoco.mjv_defaultOption(self._option)
         self._camera = mujoco.MjvCamera()
-        place_camera(self._camera)
 
-    def draw(
-        self,
-        model: mujoco.MjModel,
-        data: mujoco.MjData,
-        goal: Optional[Sequence[float]] = None,
-        reached: bool = False,
-    ) -> np.ndarray:
-        """model, data: a world, from `MujocoSimulator.model_and_data`.  goal: (3,) m, where to mark the goal, if at all."""
-        scene = self._scene
-        mujoco.mjv_updateScene(
-            model, data, self._option, None, self._camera, int(mujoco.mjtCatBit.mjCAT_ALL), scene
-        )  # fmt: skip
-        decorate(scene, model)
-        if goal is not None:
-            mark_goal(scene, goal, reached)
+    def draw(self, shown: Snapshot, seconds: float = 0.0) -> np.ndarray:
+        """Draws worlds, at most as many as the stage has places for.  seconds: of the video, by which the camera turns."""
+        place_camera(self._camera, look.view(self.stage.count, seconds))
+        self.stage.fill(self._scene, self._option, self._camera, shown)
         self._gl.make_current()
         rectangle = mujoco.MjrRect(0, 0, self.width, self.height)
-        mujoco.mjr_render(rectangle, scene, self._context)
+        mujoco.mjr_render(rectangle, self._scene, self._context)
         pixels = np.empty((self.height, self.width, 3), dtype=np.uint8)
         mujoco.mjr_readPixels(pixels, None, rectangle, self._context)
         return np.ascontiguousarray(pixels[::-1])
@@ -66,7 +58,13 @@ class WorldRenderer:
             self._context = None
 
 
-def _gl_contexts(model: mujoco.MjModel, width: int, height: int) -> Tuple[Any, Optional[mujoco.MjrContext]]:
+def place_camera(camera: mujoco.MjvCamera, view: look.View) -> None:
+    """Puts a free camera there."""
+    camera.lookat[:] = view.look_at
+    camera.distance, camera.azimuth, camera.elevation = view.distance, view.azimuth, view.elevation
+
+
+def gl_contexts(model: mujoco.MjModel, width: int, height: int) -> Tuple[Any, Optional[mujoco.MjrContext]]:
     """An OpenGL context off screen, and MuJoCo's context in it.
 
     MUJOCO_GL decides how, or else the first that works of EGL, OSMesa and a window system.

@@ -1,121 +1,115 @@
-"""Shows episodes one after the other: in a video, or in a window in real time."""
+"""Shows episodes one after the other: in a video, or in MuJoCo's window in real time."""
 
 from __future__ import annotations
 
 import time
-from functools import partial
 from pathlib import Path
-from typing import Any, Callable, List, Optional, Tuple, Union
+from typing import Callable, List, Optional, Sequence
 
-import mujoco
 import torch
-from torch import Tensor
 
 from tasks.grasp.environment import GraspTask
-from tasks.hands.spec import HandSpec
-from tasks.objects import ObjectSet
-from tasks.simulators.contract import Start
-from tasks.simulators.mujoco.scene import PhysicsCfg
-from tasks.simulators.mujoco.simulator import MujocoSimulator
-from tasks.simulators.registry import SimulatorEntry
-from tasks.viewing.errors import RenderingError
 from tasks.viewing.film import Film
-from tasks.viewing.mirrored import MirroredSimulator
 from tasks.viewing.renderer import WorldRenderer
+from tasks.viewing.stage import Stage
+from tasks.viewing.watched import Policy, Snapshot, snapshot, watched
 from tasks.viewing.window import Window
 
-Policy = Callable[[Tensor], Tensor]
-GIF_SIZE = (480, 360)
-
-
-class WatchedSimulator(MujocoSimulator):
-    """MuJoCo C that says when a world has moved and when it will be reset, which happens inside the task's step."""
-
-    after_step: Optional[Callable[[], None]] = None
-    before_reset: Optional[Callable[[Tensor], None]] = None
-
-    def step(self, targets: Tensor) -> None:
-        """See `Simulator.step`."""
-        super().step(targets)
-        if self.after_step is not None:
-            self.after_step()
-
-    def reset(self, mask: Tensor, start: Start) -> None:
-        """See `Simulator.reset`."""
-        if self.before_reset is not None:
-            self.before_reset(mask)
-        super().reset(mask, start)
-
-
-def some_of(objects: ObjectSet, count: int) -> ObjectSet:
-    """At most count of the objects, chosen with torch's generator."""
-    order = torch.randperm(len(objects)).tolist()[:count]
-    return ObjectSet.of(objects.name, [objects.objects[i] for i in order])
+GIF_SIZE = (640, 360)
+Show = Callable[[Snapshot], None]
 
 
 @torch.no_grad()
-def play_episode(task: GraspTask, policy: Policy, show: Callable[[], None], world: int = 0) -> str:
-    """Plays a world to the episode's end; show: called at the start and after each step.  Returns what became of it.
+def play_round(task: GraspTask, policy: Policy, show: Show, worlds: Sequence[int] = (0,)) -> List[str]:
+    """Plays worlds to the ends of their episodes; show: is called at the start and after each step.
 
-    task: made with `evaluation=True` on a simulator that can be watched.
+    Returns what became of each.  A world that ends before the others is shown as it was at its end.
+    task: made with `evaluation=True` on a `WatchedSimulator`.
     """
-    simulator = _watched(task)
+    simulator = watched(task)
     simulator.after_step = None
     obs = task.reset()[0]
-    name = task.objects.objects[int(simulator.state.object_id[world])].name
-    show()
-    simulator.after_step = show
-    while not task.episodes.counted[world]:
-        obs = task.step(policy(obs)).obs
-    simulator.after_step = None
-    record = task.episodes.record
-    if record.held[world]:
-        return f"{name}: held"
-    return f"{name}: {'at the goal, but not held' if record.ever[world] else 'not brought to the goal'}"
+    names = [task.objects.objects[int(simulator.state.object_id[world])].name for world in worlds]
+    last = snapshot(task, worlds)
+    show(last)
+    rows = list(worlds)
+
+    def after_step() -> None:
+        nonlocal last
+        now = snapshot(task, worlds)
+        now.keep(task.episodes.counted[rows].cpu().numpy(), last)
+        last = now
+        show(now)
+
+    simulator.after_step = after_step
+    try:
+        while not bool(task.episodes.counted[rows].all()):
+            obs = task.step(policy(obs)).obs
+    finally:
+        simulator.after_step = None
+    return [f"{name}: {outcome(task, world)}" for name, world in zip(names, worlds)]
 
 
-def film(task: GraspTask, policy: Policy, path: Path, episodes: int, speed: float = 1.0) -> int:
-    """Writes so many episodes as a video, says how each went, and returns the number of frames."""
-    simulator = _watched(task)
+def outcome(task: GraspTask, world: int) -> str:
+    """What became of the last episode of a world that counts."""
+    if task.episodes.record.held[world]:
+        return "held"
+    return "at the goal, but not held" if task.episodes.record.ever[world] else "not brought to the goal"
+
+
+def film(task: GraspTask, policy: Policy, path: Path, episodes: int, speed: float = 1.0, hands: int = 1) -> int:
+    """Writes so many episodes as a video, `hands` of them side by side; says how each went, and returns the number of frames."""
+    simulator = watched(task)
     is_gif = path.suffix.lower() == ".gif"
-    renderer = WorldRenderer(simulator.scene.model, *([GIF_SIZE] if is_gif else []))
-    held = 0
-
-    def add(world: int) -> None:
-        video.add(renderer.draw(*_world(task, world)))
-
+    renderer = WorldRenderer(Stage(task.hand, task.objects, hands), GIF_SIZE if is_gif else None)
+    held = done = 0
     with Film(path, speed / simulator.control_dt) as video:
-        for episode in range(episodes):
-            world = episode % task.num_envs
-            outcome = play_episode(task, policy, partial(add, world), world)
-            held += int(task.episodes.record.held[world])
-            print(f"{episode + 1}/{episodes} {outcome}", flush=True)
+
+        def show(now: Snapshot) -> None:
+            video.add(renderer.draw(now, video.frames * simulator.control_dt / speed))
+
+        while done < episodes:
+            worlds = [(done + k) % task.num_envs for k in range(min(hands, episodes - done))]
+            for world, words in zip(worlds, play_round(task, policy, show, worlds)):
+                done += 1
+                held += int(task.episodes.record.held[world])
+                print(f"{done}/{episodes} {words}", flush=True)
     renderer.close()
     print(f"{held} of {episodes} held; {video.frames} frames in {path}")
     return video.frames
 
 
-def watch(task: GraspTask, policy: Policy, episodes: Optional[int] = None, speed: float = 1.0) -> None:
-    """Plays episodes in a window until there were so many or it is closed, and says how each went."""
-    simulator = _watched(task)
+def watch(
+    task: GraspTask,
+    policy: Policy,
+    episodes: Optional[int] = None,
+    speed: float = 1.0,
+    between: Optional[Callable[[], Optional[Policy]]] = None,
+) -> None:
+    """Plays episodes in a window until there were so many or it is closed, and says how each went.
+
+    between: is called before each episode, and may return another policy.
+    """
+    simulator = watched(task)
     window = Window(task.hand, task.objects)
     pace = simulator.control_dt / speed
     due = time.monotonic()
     done = 0
 
-    def show() -> None:
+    def show(now: Snapshot) -> None:
         nonlocal due
         if not window.is_open:
             raise _Closed
-        window.show(*_world(task, done % task.num_envs))
+        window.show(now)
         due = max(due + pace, time.monotonic() - pace)
         time.sleep(max(0.0, due - time.monotonic()))
 
     try:
         while episodes is None or done < episodes:
-            outcome = play_episode(task, policy, show, done % task.num_envs)
+            policy = (between() if between is not None else None) or policy
+            words = play_round(task, policy, show, [done % task.num_envs])[0]
             done += 1
-            print(f"{done} {outcome}", flush=True)
+            print(f"{done} {words}", flush=True)
     except _Closed:
         pass
     finally:
@@ -124,28 +118,3 @@ def watch(task: GraspTask, policy: Policy, episodes: Optional[int] = None, speed
 
 class _Closed(Exception):  # noqa: N818 - no error
     """The user closed the window."""
-
-
-def watchable(
-    entry: SimulatorEntry, hand: HandSpec, objects: ObjectSet, settings: Any
-) -> Union[WatchedSimulator, MirroredSimulator]:
-    """Worlds that can be watched: one whose object changes, or, where objects stay, one for each object."""
-    if entry.settings_type() is PhysicsCfg:
-        return WatchedSimulator(hand, objects, 1, settings)
-    worlds = 1 if entry.swaps_objects else len(objects)
-    return MirroredSimulator(entry.make(hand, objects, worlds, settings, evaluation=True), hand, objects)
-
-
-def _world(task: GraspTask, world: int) -> Tuple[mujoco.MjModel, mujoco.MjData, List[float], bool]:
-    """Of one world: its model, its data, its goal, and whether the object is there."""
-    return (
-        *_watched(task).model_and_data(world),
-        task.episodes.goal.pos[world].tolist(),
-        bool(task.episodes.steps_at_goal[world] > 0),
-    )
-
-
-def _watched(task: GraspTask) -> Union[WatchedSimulator, MirroredSimulator]:
-    if not isinstance(task.simulator, (WatchedSimulator, MirroredSimulator)):
-        raise RenderingError("these worlds were not made to be watched")
-    return task.simulator

@@ -21,31 +21,47 @@ from tasks.grasp.config import GraspCfg
 from tasks.grasp.environment import GraspTask
 from tasks.hands import get_hand
 from tasks.objects import load_objects
-from tasks.viewing import renderer as renderer_module
-from tasks.viewing import window
+from tasks.viewing import look, renderer, window
 from tasks.viewing.errors import RenderingError
-from tasks.viewing.mirrored import MirroredSimulator
-from tasks.viewing.renderer import WorldRenderer
-from tasks.viewing.window import SHOWN, copy_world, furnished_model
 
 pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
+from tasks.simulators.mujoco.scene import GEOM_FIELDS
 from tasks.simulators.mujoco.simulator import MujocoSimulator
-from tasks.viewing.watching import WatchedSimulator
+from tasks.viewing.renderer import WorldRenderer, place_camera
+from tasks.viewing.stage import GOAL, MOVING, Stage
+from tasks.viewing.watched import WatchedSimulator, snapshot
 
 ROOT = Path(__file__).resolve().parents[3]
 EPISODE_STEPS = 25
+SMALL = (320, 180)
+"""Width and height of videos in these tests."""
 Run = Callable[..., Any]
 """See `run` in conftest.py."""
 
 
 def can_draw() -> bool:
-    import mujoco
-
     try:
-        WorldRenderer(mujoco.MjModel.from_xml_string("<mujoco/>"), (32, 32)).close()
+        context, _ = renderer.gl_contexts(mujoco.MjModel.from_xml_string("<mujoco/>"), 32, 32)
+        context.free()
     except RenderingError:
         return False
     return True
+
+
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Software draws them, and time is short."""
+    monkeypatch.setattr(renderer, "SIZE", SMALL)
+
+
+def watched_task(count: int, worlds: int, name: str = "mixed") -> GraspTask:
+    """Worlds on MuJoCo C, in their second episode."""
+    hand, objects = get_hand("shadow"), load_objects(name, count=count)
+    simulator = WatchedSimulator(MujocoSimulator(hand, objects, worlds))
+    task = GraspTask(simulator, hand, objects, GraspCfg(), evaluation=True)
+    task.reset()
+    task.reset()
+    return task
 
 
 draws = pytest.mark.skipif(not can_draw(), reason="nothing can be drawn off screen here")
@@ -64,12 +80,23 @@ def test_play_films_every_step(run: Run, policy: Path, tmp_path: Path, name: str
 
 
 @draws
+def test_play_films_hands_side_by_side(run: Run, policy: Path, tmp_path: Path) -> None:
+    words = ("--hands", 3, "--episodes", 4, "--video", "film.gif")
+    done = run("play.py", "--checkpoint", policy, *words)
+    assert done.status == 0, done.err
+    assert "4/4 " in done.out
+    assert len(imageio.mimread(str(tmp_path / "film.gif"), memtest=False)) == 2 * (EPISODE_STEPS + 1)
+
+
+@draws
 def test_play_without_a_display_writes_a_video(run: Run, policy: Path, tmp_path: Path, monkeypatch: Any) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setitem(sys.modules, "viser", None)  # else it is shown in a browser
     done = run("play.py", "--checkpoint", policy, "--episodes", 1)
     assert done.status == 0, done.err
+    assert "as there is no display" in done.out and "pip install -c constraints.txt -e '.[viewer]'" in done.out
     assert (tmp_path / "grasp.mp4").stat().st_size > 1000
 
 
@@ -79,8 +106,8 @@ def test_triton_loads_after_a_picture() -> None:
     """It and a software renderer bring an LLVM each; the second one to be loaded may crash, and with it the process."""
     words = """
 import mujoco
-from tasks.viewing.renderer import WorldRenderer
-WorldRenderer(mujoco.MjModel.from_xml_string("<mujoco/>"))
+from tasks.viewing.renderer import gl_contexts
+gl_contexts(mujoco.MjModel.from_xml_string("<mujoco/>"), 32, 32)
 import triton
 """
     assert subprocess.run([sys.executable, "-c", words], cwd=ROOT, timeout=120).returncode == 0
@@ -143,51 +170,111 @@ def test_nothing_is_drawn_where_all_is_held(
     assert not (tmp_path / "f.png").exists()
 
 
-def test_a_mirror_shows_the_worlds_of_another_simulator() -> None:
-    """MuJoCo C, whose own model and data say what is to be seen."""
-    hand, objects = get_hand("shadow"), load_objects("mixed", count=40)
-    watched = WatchedSimulator(hand, objects, 3)
-    mirror = MirroredSimulator(watched, hand, objects)
-    task = GraspTask(mirror, hand, objects, GraspCfg(), evaluation=True)
+def test_a_stage_shows_the_worlds_of_a_simulator() -> None:
+    """MuJoCo C's own model and data say what is to be seen."""
+    task = watched_task(40, 3)
+    simulator = task.simulator
     moved: List[bool] = []
-    mirror.after_step = lambda: moved.append(True)
-    task.reset()
-    task.reset()
+    simulator.after_step = lambda: moved.append(True)
     for _ in range(4):
         task.step(torch.zeros(3, task.num_actions))
-    assert len(moved) == 4 and mirror.state is watched.state
-    for world in (2, 0):
-        model, data = watched.model_and_data(world)
-        own_model, own_data = mirror.model_and_data(world)
+    assert len(moved) == 4 and simulator.state is simulator.simulator.state
+    stage, shown = Stage(task.hand, task.objects), snapshot(task, (2, 0))
+    for row, world in enumerate((2, 0)):
+        stage.pose(shown, row)
+        model, data = simulator.simulator.model_and_data(world)
+        own_model, own_data = stage.model, stage.data
         # Coupled joints are drawn where they belong.
         np.testing.assert_allclose(own_data.qpos, data.qpos, atol=0.01)
         np.testing.assert_allclose(own_data.body("object").xpos, data.body("object").xpos, atol=1e-6)
-        for name in SHOWN:
-            mine, right = getattr(own_model, name)[own_model.ngeom - 8 :], getattr(model, name)[model.ngeom - 8 :]
-            np.testing.assert_allclose(mine, right, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(own_data.body(GOAL).xpos, task.episodes.goal.pos[world].numpy(), atol=1e-6)
+        for body in range(model.nbody):
+            name = model.body(body).name
+            np.testing.assert_allclose(own_data.body(name).xpos, data.body(name).xpos, atol=1e-3, err_msg=name)
+        mine, right = (of(m) for of in [object_geoms] for m in (own_model, model))
+        for field in (*GEOM_FIELDS, "geom_rgba"):
+            columns = slice(3, 4) if field == "geom_rgba" else slice(None)  # its colour is of the look
+            found, wanted = (getattr(m, field)[geoms] for m, geoms in ((own_model, mine), (model, right)))
+            if field == "geom_dataid":  # the same meshes have other numbers
+                found, wanted = ([m.mesh(int(k)).name for k in ids] for m, ids in ((own_model, found), (model, wanted)))
+                assert found == wanted
+            else:
+                np.testing.assert_allclose(
+                    np.atleast_2d(found)[..., columns], np.atleast_2d(wanted)[..., columns], atol=1e-6, err_msg=field
+                )
+
+
+def object_geoms(model: mujoco.MjModel) -> range:
+    body = model.body("object")
+    return range(int(body.geomadr[0]), int(body.geomadr[0]) + int(body.geomnum[0]))
+
+
+def test_a_stage_sets_hands_side_by_side() -> None:
+    """Each world's things are drawn once, at its place; tables and lights are not drawn again."""
+    task = watched_task(6, 4)
+    stage = Stage(task.hand, task.objects, 4)
+    picture, option, camera = mujoco.MjvScene(stage.model, 1000), mujoco.MjvOption(), mujoco.MjvCamera()
+    stage.fill(picture, option, camera, snapshot(task, range(4)))
+    palm = stage.model.body(task.hand.palm_body).id
+    skins = [
+        g for g in range(stage.model.ngeom) if stage.model.geom_bodyid[g] == palm and stage.model.geom_group[g] == 0
+    ]
+    drawn = [g for g in picture.geoms[: picture.ngeom] if g.objid == skins[0] and g.objtype == mujoco.mjtObj.mjOBJ_GEOM]
+    centre = np.mean([g.pos[:2] for g in drawn], axis=0)
+    np.testing.assert_allclose([g.pos[:2] - centre for g in drawn], look.places(4), atol=0.01)
+    table = stage.model.geom("table").id
+    assert sum(g.objid == table and g.objtype == mujoco.mjtObj.mjOBJ_GEOM for g in picture.geoms[: picture.ngeom]) == 1
+    assert picture.nlight == stage.model.nlight + 1 and MOVING
 
 
 @draws
-def test_the_window_looks_like_the_videos(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_window_looks_like_the_videos() -> None:
     """The model that the window draws by itself gives the picture that a video has of the same world."""
-    hand, objects = get_hand("shadow"), load_objects("primitives", count=4)
-    simulator = WatchedSimulator(hand, objects, 1)
-    task = GraspTask(simulator, hand, objects, GraspCfg(), evaluation=True)
-    task.reset()
-    task.reset()  # another object than the scene was built with
-    model, data = simulator.model_and_data(0)
-    renderer = WorldRenderer(model, (320, 240))
-    video = renderer.draw(model, data).astype(int)
-    renderer.close()
-    shown = furnished_model(hand, objects)
-    shown_data = mujoco.MjData(shown)
-    copy_world(model, data, shown, shown_data)
-    renderer = WorldRenderer(shown, (320, 240))
-    monkeypatch.setattr(renderer_module, "decorate", lambda scene, model: None)  # the viewer adds nothing either
-    seen = renderer.draw(shown, shown_data).astype(int)
-    renderer.close()
+    task = watched_task(4, 1, "primitives")
+    shown = snapshot(task, [0])
+    drawer = WorldRenderer(Stage(task.hand, task.objects), SMALL)
+    video = drawer.draw(shown).astype(int)
+    drawer.close()
+    stage = Stage(task.hand, task.objects)
+    stage.pose(shown, 0)
+    seen = draw_as_a_window(stage).astype(int)
     assert video.mean() > 100, "nearly black"
     assert np.abs(seen - video).mean() < 3 and (np.abs(seen - video).max(-1) > 40).mean() < 0.02
+
+
+def draw_as_a_window(stage: Stage) -> np.ndarray:
+    """MuJoCo's own list of what is in a model, and its own lights and sky, from where the window's camera stands."""
+    context, gpu = renderer.gl_contexts(stage.model, *SMALL)
+    mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, gpu)
+    picture, camera = mujoco.MjvScene(stage.model, 1000), mujoco.MjvCamera()
+    place_camera(camera, look.view())
+    mujoco.mjv_updateScene(stage.model, stage.data, mujoco.MjvOption(), None, camera, 7, picture)
+    rectangle, pixels = mujoco.MjrRect(0, 0, *SMALL), np.empty((SMALL[1], SMALL[0], 3), np.uint8)
+    mujoco.mjr_render(rectangle, picture, gpu)
+    mujoco.mjr_readPixels(pixels, None, rectangle, gpu)
+    gpu.free()
+    context.free()
+    return pixels[::-1]
+
+
+@draws
+def test_an_object_hides_the_goal_behind_it() -> None:
+    """A goal's wire is seen before the object and not through it."""
+    task = watched_task(1, 1, "primitives")
+    shown = snapshot(task, [0])
+    shown.object_pos[0] = (0.0, 0.0, 0.3)
+    drawer = WorldRenderer(Stage(task.hand, task.objects), SMALL)
+
+    def green(goal: Tuple[float, float, float]) -> int:
+        shown.goal[0] = goal
+        image = drawer.draw(shown).astype(int)
+        return int(((image[..., 1] > image[..., 0] + 40) & (image[..., 1] > image[..., 2] + 40)).sum())
+
+    away = look.view().position - shown.object_pos[0]
+    away = 0.12 * away / np.linalg.norm(away)
+    before, behind = green(tuple(shown.object_pos[0] + away)), green(tuple(shown.object_pos[0] - away))
+    drawer.close()
+    assert before > 60 and behind < 0.7 * before
 
 
 def test_play_opens_a_window(run: Run, policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,14 +286,14 @@ def test_play_opens_a_window(run: Run, policy: Path, monkeypatch: pytest.MonkeyP
             import mujoco
 
             self.model, self.data, self.cam = model, data, mujoco.MjvCamera()
-            self.user_scn = mujoco.MjvScene(model, 10)
 
         def lock(self) -> Any:
 
             return contextlib.nullcontext()
 
         def sync(self) -> None:
-            assert self.user_scn.ngeom == 1  # the goal
+            assert self.data.body(GOAL).xpos[2] > 0.25  # the goal
+            assert self.cam.azimuth == look.view().azimuth
             body = self.model.body("object").id
             shown.append((float(self.data.xpos[body, 2]), int(self.model.geom_dataid[self.model.body_geomadr[body]])))
 
