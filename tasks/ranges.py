@@ -55,6 +55,7 @@ _INTERVALS: Dict[str, Union[str, Tuple[str, ...]]] = {
     "--eval-interval": _COUNT,
     "--checkpoint-interval": _COUNT,
     "--keep-every": _COUNT,
+    "--video-every": _COUNT,
     "--seed": "[0, 1e15]",
     "--rank-timeout": "(0, 1e5]",
     # the task

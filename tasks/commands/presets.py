@@ -43,7 +43,7 @@ COMMON = {
         ),
         *("--ppo.num-steps", "--ppo.minibatch-size", "--ppo.learning-rate"),
     ),
-    "How it is measured meanwhile": ("--eval-objects", "--eval-envs", "--eval-interval"),
+    "How it is measured meanwhile": ("--eval-objects", "--eval-envs", "--eval-interval", "--video-every"),
 }
 """What `--help` shows, by title; `--help-all` shows all options."""
 
@@ -109,6 +109,9 @@ class _TrainArgs:
     --finger-smoothing, --ppo.gamma and --ppo.lam, so that they mean the same in seconds."""
     eval_envs: int = 512
     """Episodes of one running evaluation."""
+    video_every: Optional[int] = None
+    """Environment steps between two videos of the policy, which another process makes beside the training, into runs/NAME/videos
+    and TensorBoard: at the first evaluation after so many steps.  None: no videos."""
     trainer: Annotated[TrainerArgs, Flat] = field(default_factory=TrainerArgs)
     task: Annotated[GraspCfg, Flat] = field(default_factory=GraspCfg)
 

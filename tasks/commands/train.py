@@ -19,6 +19,7 @@ from ppo_grasp.distributed import RankError, Ranks, join
 from ppo_grasp.metrics import FILE as METRICS
 from ppo_grasp.run.files import directory_lock, discard_if_empty, new_directory
 from tasks.commands import errors, options, repeat
+from tasks.commands.clips import Clips
 from tasks.commands.loading import checkpoint_path, load_set, mesh_options
 from tasks.commands.presets import COMMON, TrainArgs, check_together, settings_of
 from tasks.commands.report import after_training
@@ -109,7 +110,9 @@ def train_in(
     if sim.running_evaluation:  # else the policy is measured in the worlds of the training
         episodes = share(args.eval_envs, ranks)
         eval_task = build.make_task(sim.name, eval_objects, episodes, args.task, args.hand, settings, evaluation=True)
+    clips = Clips(run_dir, args.video_every if ranks.writes else None, config)
     measure = evaluation(args, ranks, task, eval_task, lambda: trainer.restart_episodes())
+    measure = clips.beside(measure, lambda: trainer.env_steps)
 
     held_before = False
 
@@ -126,7 +129,12 @@ def train_in(
         trainer.load(checkpoint)
     elif policy is not None:
         trainer.begin_with(policy)
-    result = trainer.run()
+    finished = False
+    try:
+        result = trainer.run()
+        finished = not result["interrupted"]
+    finally:
+        clips.close(wait=finished)
     if ranks.writes:
         after_training(run_dir)
     ranks.close()

@@ -71,7 +71,9 @@ class Controls:
         self.pause = gui.add_button(PAUSE)
         self.step = gui.add_button("One step", disabled=True, hint="A thirtieth of a second, while paused")
         self.next = gui.add_button("Next object")
-        self.speed = gui.add_slider("Speed", 0.1, 4.0, 0.1, session.speed, hint="Times real time")
+        self.speed = gui.add_slider(
+            "Speed", min(0.1, session.speed), max(4.0, session.speed), 0.1, session.speed, hint="Times real time"
+        )
         self.hands = gui.add_slider(
             "Hands",
             1,

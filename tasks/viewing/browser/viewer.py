@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import time
-from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional, Tuple
 
 from tasks.hands.spec import HandSpec
 from tasks.viewing.errors import RenderingError
@@ -62,7 +62,7 @@ class Viewer:
 
         self.session, self.host, self._newest = session, host, newest
         try:
-            with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):  # it prints a box of its own
+            with _quietly():
                 self.server: Any = viser.ViserServer(host=host, port=port, verbose=False)
         except OSError as error:
             raise RenderingError(
@@ -119,7 +119,8 @@ class Viewer:
 
     def close(self) -> None:
         """Stops the server."""
-        self.server.stop()
+        with _quietly():
+            self.server.stop()
 
     @property
     def _control_dt(self) -> float:
@@ -148,3 +149,10 @@ class Viewer:
             policy, title = found
             self.session.take_policy(policy)
             self.controls.write(self.controls.title, title)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """viser prints a box when it starts and a line when it stops."""
+    with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
+        yield

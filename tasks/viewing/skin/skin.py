@@ -17,7 +17,7 @@ from tasks.viewing.skin.surface import mesh
 CELL = 0.0024
 """m, size of the triangles of links; wide ones have larger."""
 CELLS_ACROSS = 8
-"""Half a thin link is not cut into more cells than this."""
+"""Half a thick link is cut into no more cells than this, and half a thin one into three at least."""
 BLEND = 0.012
 """m, over how much shapes of one link flow into each other."""
 BALL, GAP, BITE = 0.95, 0.75, 1.4
@@ -28,7 +28,7 @@ PAD = 1.9
 """The pad reaches so many radii of the fingertip's end from the fingertip's frame."""
 LEAST_DEPTH = 0.003
 """m.  Joints that are not as far inside their link are not shown."""
-FEWEST_POINTS = 24
+FEWEST_POINTS = 100
 """Of a part.  What is left of a short link between two joints may have fewer, and nobody sees it."""
 HARDLY = 0.95
 """rad, the range of a joint that hardly turns."""
@@ -82,16 +82,23 @@ def _skin(mjcf: Path, palm: str, tips: Tuple[Tuple[str, str, float], ...]) -> Tu
             joint = _joint(model, child, links)
             if int(model.body_parentid[child]) == body and joint is not None:
                 joints.append(_in_parent(model, child, joint))
-        shell = without(link, [_bite(j, link) for j in joints], ROUNDING)
-        if name in pads:
-            parts.append(_part(name, "tip", inside(shell, pads[name], ROUNDING)))
-            shell = without(shell, [Ball(pads[name].place, pads[name].radius + SEAM)], ROUNDING)
-        parts.append(_part(name, "palm" if name == palm or _hardly_turns(model, body) else "link", shell))
+        kind = "palm" if name == palm or _hardly_turns(model, body) else "link"
+        shells = _shells(name, kind, without(link, [_bite(j, link) for j in joints], ROUNDING), pads.get(name))
+        parts += shells or [_part(name, kind, link)]
         if own is not None:
             parts.append(_part(name, "joint", own.solid()))
         if name == palm:
             parts.append(_part(name, "joint", _cuff(link)))
-    return tuple(part for part in parts if len(part.points) >= FEWEST_POINTS)
+    return tuple(parts)
+
+
+def _shells(name: str, kind: str, shell: Solid, pad: Optional[Ball]) -> List[SkinPart]:
+    """A shell, or a shell and a pad; without what is too small to be seen."""
+    found = [_part(name, kind, shell)]
+    if pad is not None:
+        rest = without(shell, [Ball(pad.place, pad.radius + SEAM)], ROUNDING)
+        found = [_part(name, "tip", inside(shell, pad, ROUNDING)), _part(name, kind, rest)]
+    return [part for part in found if len(part.points) >= FEWEST_POINTS]
 
 
 def _link(model: mujoco.MjModel, body: int) -> Optional[Solid]:
@@ -143,5 +150,5 @@ def _cuff(palm: Solid) -> Solid:
 
 
 def _part(body: str, kind: str, solid: Solid) -> SkinPart:
-    points, normals, faces = mesh(solid, max(CELL, solid.thickness / CELLS_ACROSS))
+    points, normals, faces = mesh(solid, min(max(CELL, solid.thickness / CELLS_ACROSS), solid.thickness / 3))
     return SkinPart(body, kind, points, normals, faces)

@@ -91,16 +91,19 @@ def ellipsoid(p: np.ndarray, half: np.ndarray) -> np.ndarray:
 
 
 def hull(points: np.ndarray) -> Distance:
-    """The convex hull of points (V, 3), its edges rounded by a smooth maximum over its planes."""
+    """The convex hull of points (V, 3), its edges rounded by a smooth maximum over its planes: log of the sum of exponentials."""
     from scipy.spatial import ConvexHull
 
-    planes = np.unique(np.round(ConvexHull(points, qhull_options="QJ").equations, 5), axis=0)
+    found = ConvexHull(points, qhull_options="QJ").equations
+    # Triangles of one face have nearly the same plane, which is to count once.
+    _, first = np.unique(np.round(found * [100, 100, 100, 1e4]), axis=0, return_index=True)
+    planes = found[first]
     width = min(EDGE, EDGE_SHARE * float(np.ptp(points, axis=0).min()) / 2) / 4
 
     def distance(p: np.ndarray) -> np.ndarray:
         gaps = p @ planes[:, :3].T + planes[:, 3]
         most = gaps.max(axis=-1)
-        return most + width * np.log(np.exp((gaps - most[..., None]) / width).sum(axis=-1)) - width * np.log(3)
+        return most + width * np.log(np.exp((gaps - most[..., None]) / width).sum(axis=-1))
 
     return distance
 
