@@ -199,7 +199,7 @@ _INTERVALS: Dict[str, Union[str, Tuple[str, ...]]] = {
     # other commands
     "--num-episodes": "[1, 1e7]",
     "--seeds": "[0, 1e15]",
-    "--hands": "[1, 64]",
+    "--hands": "[1, 1000]",
     "--port": "[1, 65535]",
     "--jobs": "[1, 1000]",
     "--evaluate": "[1, 1e7]",
