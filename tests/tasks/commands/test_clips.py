@@ -83,7 +83,7 @@ def test_where_nothing_can_be_drawn_a_line_says_so(
     monkeypatch.setenv("MUJOCO_GL", "glfw")
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    clips = Clips(tmp_path, 100, {"objects": "primitives", "grasp": {"episode_steps": 3}})
+    clips = Clips(tmp_path, 100, {"objects": "primitives", "grasp": {"episode_steps": 3, "hold_time": 0.1}})
     clips.film(network, 100)
     clips.close(wait=True)
     assert capsys.readouterr().out.startswith("note: no videos: cannot draw with MUJOCO_GL=glfw")
@@ -95,7 +95,7 @@ def test_a_clip_is_a_video_and_an_image_of_tensorboard(
     tmp_path: Path, policy_maker: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the process does, here in this one."""
-    settings = {"objects": "primitives", "object_count": 4, "grasp": {"episode_steps": 3}}
+    settings = {"objects": "primitives", "object_count": 4, "grasp": {"episode_steps": 3, "hold_time": 0.1}}
     policy = policy_maker(tmp_path / "policy.pt", config={"task": settings}, env_steps=700)
     monkeypatch.setattr(renderer, "SIZE", (320, 184))
     try:

@@ -19,6 +19,11 @@ Run = Callable[..., Any]
 Tiny = Tuple[object, ...]
 
 
+def another(value: float) -> float:
+    """Another number, which is in the range of its option, too."""
+    return value + 1 if isinstance(value, int) else 1.01 * value if value > 0.99 else 0.99 * value or 0.001
+
+
 def changed(settings: Any) -> Any:
     """A copy in which every number and every switch has another value."""
     values = {}
@@ -29,9 +34,9 @@ def changed(settings: Any) -> Any:
         elif isinstance(value, bool):
             values[f.name] = not value
         elif isinstance(value, (int, float)) and f.name != "control_hz":
-            values[f.name] = value + 3
+            values[f.name] = 3 if f.name == "condim" else another(value)  # it may be 3, 4 or 6
         elif isinstance(value, tuple) and value and isinstance(value[0], (int, float)):
-            values[f.name] = tuple(x + 3 for x in value)
+            values[f.name] = tuple(another(x) for x in value)
     return replace(settings, **values)
 
 
