@@ -56,10 +56,23 @@ def load(path: Path) -> Optional[List[ObjectModel]]:
         return None
 
 
-def save(path: Path, objects: Sequence[ObjectModel]) -> None:
-    """Writes a temporary file and renames it, so that nobody reads half a file.  A cache that cannot be written is no error."""
+def note(path: Path) -> str:
+    """What `save` was told about the objects of a file; empty if it was nothing, or if the file cannot be read."""
+    try:
+        with np.load(path) as data:
+            return str(data["note"])
+    except Exception:
+        return ""
+
+
+def save(path: Path, objects: Sequence[ObjectModel], note: str = "") -> None:
+    """Writes a temporary file and renames it, so that nobody reads half a file.  A cache that cannot be written is no error.
+
+    note: is kept beside the objects.
+    """
     parts = [part for o in objects for part in o.parts]
     arrays: Dict[str, np.ndarray] = {
+        "note": np.array(note),
         "name": np.array([o.name for o in objects]),
         "kind": np.array([o.kind for o in objects]),
         "parts": np.array([len(o.parts) for o in objects]),

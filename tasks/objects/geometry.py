@@ -13,6 +13,8 @@ from tasks.objects.model import MAX_HULL_VERTICES
 
 COPLANAR = 1e-3
 """rad.  Neighbouring triangles are one face if their normals differ by less than this."""
+AT_ONCE = 10_000_000
+"""Distances between points and planes that are computed at a time: 80 MB."""
 
 
 class Hull(NamedTuple):
@@ -70,7 +72,9 @@ def hull_faces(hull: Hull) -> Faces:
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1, keepdims=True)
     np.add.at(normals, hull.face, (area + 1e-12 * area.max()) * hull.normals)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    return Faces(normals, (normals @ hull.vertices.T).max(axis=1))
+    size = max(1, AT_ONCE // len(hull.vertices))
+    offsets = [(normals[i : i + size] @ hull.vertices.T).max(axis=1) for i in range(0, len(normals), size)]
+    return Faces(normals, np.concatenate(offsets))
 
 
 def mass_properties(hull: Hull) -> Tuple[float, np.ndarray, np.ndarray]:

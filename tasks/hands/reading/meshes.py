@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import List
 
@@ -11,7 +10,8 @@ import numpy as np
 from tasks.hands.errors import HandError
 from tasks.hands.reading.tree import Shape
 from tasks.objects.geometry import convex_hull
-from tasks.objects.meshes.load import RawMesh, convex_parts, read_mesh
+from tasks.objects.meshes.cut import convex_parts
+from tasks.objects.meshes.read import RawMesh, read_mesh
 from tasks.objects.model import ObjectError
 
 MOST_PARTS = 4
@@ -25,9 +25,7 @@ def hulls(vertices: np.ndarray, faces: np.ndarray, pos: np.ndarray, turn: np.nda
     mesh = RawMesh(np.asarray(vertices, float), np.asarray(faces, int), np.zeros(len(faces), int))
     try:
         convex_hull(mesh.vertices)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            parts, _ = convex_parts(mesh, Path(what))
+        parts = convex_parts(mesh).parts
         if len(parts) > MOST_PARTS:
             parts = [mesh.vertices[np.unique(mesh.faces)]]
         corners = [convex_hull(part).vertices for part in parts]

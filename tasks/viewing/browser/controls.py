@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from tasks.objects import OBJECT_SETS, ObjectError, ObjectSet, load_objects
-from tasks.objects.meshes.load import SUFFIXES, load_mesh
+from tasks.objects.meshes.load import load_mesh
+from tasks.objects.meshes.read import SUFFIXES
 from tasks.viewing.browser.scene import BrowserScene
 from tasks.viewing.browser.session import Session
 from tasks.viewing.browser.viewer import MOST_HANDS

@@ -14,7 +14,8 @@ import trimesh
 
 from tasks.objects import MAX_PARTS, ObjectError, load_objects
 from tasks.objects.__main__ import main
-from tasks.objects.meshes import load as meshes
+from tasks.objects.meshes import cut, read
+from tasks.objects.model import DENSITY
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +56,7 @@ def test_every_format_in_any_case(folder: Path) -> None:
     assert seen == [(1, 3), (2, 3), (3, 3)]
     for o in found.objects:
         np.testing.assert_allclose(2 * o.half_extents, [0.1, 0.06, 0.04], atol=1e-4)
-        assert o.mass == pytest.approx(0.04 * 0.1 * 0.06 * meshes.DENSITY, rel=1e-3)
+        assert o.mass == pytest.approx(0.04 * 0.1 * 0.06 * DENSITY, rel=1e-3)
         assert len(o.parts) == 1 and len(o.parts[0]) == 8 and len(o.rest_prob) == 6
 
 
@@ -87,7 +88,7 @@ def test_open_mesh_is_cut_too(folder: Path) -> None:
 
 
 def test_open_but_convex_mesh_is_one_hull(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meshes, "_decompose", lambda mesh: pytest.fail("cut what is convex"))
+    monkeypatch.setattr(cut, "decompose", lambda *_: pytest.fail("cut what is convex"))
     mesh = trimesh.creation.box((0.05, 0.06, 0.1))
     mesh.update_faces(np.arange(12) > 0)
     mesh.export(str(folder / "lid.ply"))
@@ -106,13 +107,13 @@ def write_groups(path: Path, boxes: Sequence[Any], word: str = "o") -> None:
 
 @pytest.mark.parametrize("word", ["o", "g"])
 def test_groups_are_the_parts(folder: Path, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
-    monkeypatch.setattr(meshes, "_decompose", lambda mesh: pytest.fail("cut what was cut"))
+    monkeypatch.setattr(cut, "decompose", lambda *_: pytest.fail("cut what was cut"))
     boxes = [trimesh.creation.box((0.02, 0.02, 0.06)), trimesh.creation.box((0.1, 0.02, 0.02))]
     boxes[1].apply_translation((0, 0, 0.04))
     write_groups(folder / "tee.obj", boxes, word)
     (found,) = load_objects(folder).objects
     assert sorted(np.round(np.ptp(p, axis=0).max(), 6) for p in found.parts) == [0.06, 0.1]
-    assert found.mass == pytest.approx((0.02 * 0.02 * 0.06 + 0.1 * 0.02 * 0.02) * meshes.DENSITY, rel=1e-3)
+    assert found.mass == pytest.approx((0.02 * 0.02 * 0.06 + 0.1 * 0.02 * 0.02) * DENSITY, rel=1e-3)
 
 
 def test_too_many_groups_are_merged_and_flat_ones_thickened(folder: Path) -> None:
@@ -151,7 +152,7 @@ def test_a_loop_in_a_group_of_its_own_is_not_filled(folder: Path) -> None:
 
 
 def test_small_groups_may_have_any_shape(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meshes, "_decompose", lambda mesh: pytest.fail("cut what was cut"))
+    monkeypatch.setattr(cut, "decompose", lambda *_: pytest.fail("cut what was cut"))
     boxes = [trimesh.creation.box((0.02, 0.02, 0.06)), trimesh.creation.box((0.1, 0.02, 0.02))]
     boxes[1].apply_translation((0, 0, 0.04))
     screw = ell().apply_scale(0.08)
@@ -161,7 +162,7 @@ def test_small_groups_may_have_any_shape(folder: Path, monkeypatch: pytest.Monke
 
 
 def test_what_lies_inside_does_not_matter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meshes, "_decompose", lambda mesh: pytest.fail("cut what is convex"))
+    monkeypatch.setattr(cut, "decompose", lambda *_: pytest.fail("cut what is convex"))
     inside = trimesh.creation.icosphere(subdivisions=1, radius=0.02)
     trimesh.util.concatenate([trimesh.creation.box((0.08, 0.1, 0.2)), inside]).export(str(folder / "box.stl"))
     (found,) = load_objects(folder).objects
@@ -169,7 +170,7 @@ def test_what_lies_inside_does_not_matter(folder: Path, monkeypatch: pytest.Monk
 
 
 def test_a_noisy_scan_of_a_small_thing_is_one_hull(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meshes, "_decompose", lambda mesh: pytest.fail("cut what is convex"))
+    monkeypatch.setattr(cut, "decompose", lambda *_: pytest.fail("cut what is convex"))
     ball = trimesh.creation.icosphere(subdivisions=4, radius=0.02)
     noise = 0.0005 * np.random.default_rng(0).standard_normal(len(ball.vertices)).clip(-2, 2)
     ball.vertices += noise[:, None] * ball.vertex_normals
@@ -210,7 +211,7 @@ def test_sidecar_sets_mass_and_friction(folder: Path) -> None:
     with pytest.raises(ObjectError, match=r"box\.json: must be like"):
         load_objects(folder)
     (folder / "box.json").write_text('{"mass": -1}')
-    with pytest.raises(ObjectError, match="mass must be greater than 0"):
+    with pytest.raises(ObjectError, match=r"mass must be at least 0\.0001, not -1"):
         load_objects(folder)
 
 
@@ -263,14 +264,14 @@ def test_no_meshes_no_directory_no_scale(folder: Path) -> None:
 
 def test_second_load_comes_from_the_cache(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ell().export(str(folder / "ell.stl"))
-    calls: List[meshes.RawMesh] = []
-    cut = meshes._decompose
+    calls: List[read.RawMesh] = []
+    decompose = cut.decompose
 
-    def counted(mesh: meshes.RawMesh, most_parts: int) -> List[np.ndarray]:
+    def counted(mesh: read.RawMesh, most_parts: int, children: cut.Children) -> List[np.ndarray]:
         calls.append(mesh)
-        return cut(mesh, most_parts)
+        return decompose(mesh, most_parts, children)
 
-    monkeypatch.setattr(meshes, "_decompose", counted)
+    monkeypatch.setattr(cut, "decompose", counted)
     first = load_objects(folder).objects[0]
     second = load_objects(folder).objects[0]
     assert len(calls) == 1 and len(list(cache.iterdir())) == 1
@@ -296,7 +297,7 @@ def test_failed_decomposition_falls_back_to_the_hull(
     folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ell().export(str(folder / "ell.stl"))
-    monkeypatch.setattr(meshes, "COACD", {**meshes.COACD, "no_such_option": 1})
+    monkeypatch.setattr(cut, "COACD", {**cut.COACD, "no_such_option": 1})
     with pytest.warns(UserWarning, match="ell.stl: convex decomposition failed"):
         (found,) = load_objects(folder).objects
     assert len(found.parts) == 1 and not cache.exists(), "a failure must be tried again"
