@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from ppo_grasp.checkpoint import DUMP, LAST, save_checkpoint, save_dump
 from ppo_grasp.device.graphs import side_stream
 from ppo_grasp.run.health import TrainingError
@@ -23,6 +25,8 @@ def rescue(trainer: Trainer, error: BaseException) -> str:
     what = f"training stopped: {_line(error) or type(error).__name__}"
     kept = f"the last checkpoint is {last}" if last.is_file() else "there is no checkpoint before"
     try:
+        if trainer.device.type == "cuda":  # memory may be what there is too little of
+            torch.cuda.empty_cache()
         if isinstance(error, TrainingError):
             if trainer.ranks.writes:
                 save_dump(dump, trainer.policy, {**_state_of_this_rank(trainer), "stopped": what})

@@ -11,6 +11,7 @@ import warnings
 from typing import Callable, Dict, Iterator, NoReturn, Sequence
 
 from ppo_grasp import distributed
+from tasks.simulators import memory
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -33,17 +34,15 @@ def run(command: Callable[[], None]) -> None:
         raise SystemExit(1) from None
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
-    except MemoryError:
-        fail("there is not enough memory: give fewer --num-envs")
     except ValueError as error:
         fail(str(error) or type(error).__name__)
     except distributed.RankError as error:
         _say(str(error))
         sys.stderr.flush()
         os._exit(1)  # leaving in the usual way would wait for the process that is gone
-    except RuntimeError as error:
-        if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
-            fail("there is not enough memory: give fewer --num-envs")
+    except Exception as error:
+        if memory.ran_out(error):  # before it was known how many hands there are to be
+            fail("there is not enough memory: end other programs, or give fewer objects or hands")
         if type(error).__name__ == "TrainingError":  # said already, with what was saved; no mistake of the user's
             raise SystemExit(1) from None
         if type(error).__name__ != "SimulatorError":

@@ -31,7 +31,7 @@ from tasks.grasp.environment import GraspTask
 from tasks.grasp.randomisation.config import RandomCfg
 from tasks.grasp.randomisation.config import check as check_random
 from tasks.objects import ObjectSet
-from tasks.simulators import registry
+from tasks.simulators import memory, registry
 from tasks.simulators.registry import SimulatorNameOrAll
 
 PICTURES = 12
@@ -146,11 +146,18 @@ def measure_in(
     sim: registry.SimulatorEntry, args: EvaluateArgs, trained: TrainedPolicy, objects: ObjectSet
 ) -> Tuple[Dict[str, Any], Evaluation]:
     """Measures in one simulator.  Returns the figures, as the JSON has them, and the episodes."""
+    count = worlds(args.num_episodes, args.num_envs, sim.evaluation_envs)
+    with memory.explained(count, 0, sim.runs_on_gpu(), 1):
+        return _measure_in(sim, count, args, trained, objects)
+
+
+def _measure_in(
+    sim: registry.SimulatorEntry, count: int, args: EvaluateArgs, trained: TrainedPolicy, objects: ObjectSet
+) -> Tuple[Dict[str, Any], Evaluation]:
     settings = trained.settings
     grasp = disturbed(args, trained)
     simulation = settings.of_simulator(sim, args.physics)
     torch.manual_seed(args.seed)
-    count = worlds(args.num_episodes, args.num_envs, sim.evaluation_envs)
     in_mujoco = sim.settings_type() is type(settings.physics)
     if in_mujoco:
         simulation = replace(simulation, buffers=args.buffers)

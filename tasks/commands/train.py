@@ -67,7 +67,9 @@ def train(args: TrainArgs) -> None:
     run_dir, checkpoint = agree(args, checkpoint, sim, ranks)
     args.run_dir = run_dir
     try:
-        with directory_lock(run_dir) if ranks.writes else contextlib.nullcontext():
+        of_evaluation, local = share(args.eval_envs, ranks), 1 if sim.runs_on_gpu() else ranks.local_size
+        memory_explained = memory.explained(args.num_envs, of_evaluation, sim.runs_on_gpu(), local)
+        with directory_lock(run_dir) if ranks.writes else contextlib.nullcontext(), memory_explained:
             train_in(run_dir, args, checkpoint, sim, ranks)
     finally:
         if made and ranks.writes:
