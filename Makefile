@@ -7,7 +7,7 @@ VENV38 ?= .venv/py38
 TESTS38 ?= tests/ppo_grasp tests/tasks tests/test_python38.py tests/test_command_line.py
 IGNORE38 = --ignore=tests/tasks/simulators/mujoco --ignore=tests/tasks/simulators/mujoco_warp
 
-.PHONY: check test test-py38 imports-py38
+.PHONY: check test fuzz test-py38 imports-py38
 
 check:
 	$(PYTHON) -m ruff check .
@@ -16,6 +16,10 @@ check:
 
 test:
 	$(PYTHON) -m pytest -n 2 --dist loadfile
+
+# Many more inputs than the test suite draws: about half an hour on two cores.
+fuzz:
+	FUZZ_EXAMPLES=500 $(PYTHON) -m pytest -n 2 --dist loadfile tests/fuzz
 
 # On PyPI torch for Python 3.8 is the CUDA build: 0.8 GB without the NVIDIA libraries that come with it.
 test-py38: $(VENV38)/installed

@@ -17,7 +17,15 @@ import torch
 from torch import Tensor
 
 from ppo_grasp.actor_critic import ActorCritic, ActorCriticCfg
-from ppo_grasp.run.contents import ContentError, check_bytes, check_model, check_network, check_state, digest
+from ppo_grasp.run.contents import (
+    ContentError,
+    check_bytes,
+    check_model,
+    check_network,
+    check_state,
+    check_versions,
+    digest,
+)
 from ppo_grasp.run.health import TrainingError, first_non_finite
 
 PathLike = Union[str, "os.PathLike[str]"]
@@ -61,8 +69,8 @@ def load_checkpoint(path: PathLike) -> Dict[str, Any]:
         raise CheckpointError(f"{path} holds a policy alone, without the state that training needs to go on")
     try:
         check_state(payload.get("state"))
-    except ContentError as error:
-        raise CheckpointError(f"{path} cannot be used: {error}") from error
+    except Exception as error:  # as in `_read`
+        raise CheckpointError(f"{path} cannot be used: {_first_line(error)}") from error
     return payload
 
 
@@ -189,13 +197,14 @@ def _read(path: PathLike) -> Dict[str, Any]:
     try:
         if version > 1 and payload.pop("digest", None) != digest(payload):
             raise ContentError("its content differs from its checksum")
+        check_versions(payload.get("versions", {}))
         check_network(payload.get("network"))
         check_model(payload.get("model"))
         if payload.get("kind") == "policy" and not isinstance(payload.get("meta"), dict):
             raise ContentError("its meta is no table")
         _migrate(payload, version)
-    except ContentError as error:
-        raise CheckpointError(f"{path} cannot be used: {error}") from error
+    except Exception as error:  # a ContentError, or what a check raises that has met what nobody foresaw
+        raise CheckpointError(f"{path} cannot be used: {_first_line(error)}") from error
     return payload
 
 
@@ -220,4 +229,4 @@ def _plain(value: Any, where: str) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return " ".join(str(error).split())[:200] or type(error).__name__

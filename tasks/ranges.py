@@ -26,7 +26,9 @@ class Range(NamedTuple):
 
     def wrong(self, value: float) -> Optional[str]:
         """What the value must be, as the end of a sentence; None if it is in the range."""
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(
+            value
+        ):  # whole numbers are finite, and may be too large for a float
             return "must be a finite number"
         if value < self.low or (self.without_low and value == self.low):
             return f"must be {'greater than' if self.without_low else 'at least'} {_text(self.low)}"
@@ -241,6 +243,8 @@ def check(option: str, value: Any) -> None:
 
 def _given(number: float) -> str:
     """A number as the user wrote it, or about so."""
+    if isinstance(number, int) and abs(number) >= 10**1000:  # Python does not write numbers of thousands of digits
+        return "of thousands of digits"
     text = str(number) if isinstance(number, int) else f"{number:g}"
     return text if len(text) <= 24 else f"{text[:20]}..."
 

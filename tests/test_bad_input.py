@@ -50,6 +50,7 @@ def assert_refused(done: Any, *words: str) -> None:
         (["--seed", "many"], ["--seed many: must be a whole number"]),
         (["--seed", -1], ["--seed -1: must be at least 0"]),
         (["--seed", 10**30], ["--seed"]),
+        (["--seed", "9" * 400], ["--seed 99999999999999999999...: must be at most"]),
         (["--object-scale", 0], ["--object-scale 0: must be greater than 0"]),
         (["--object-scale", "nan"], ["--object-scale nan: must be a finite number"]),
         (["--objects", "nothing"], ["--objects nothing: choose from primitives", "directory"]),
@@ -256,6 +257,7 @@ def test_without_a_shipped_policy(run: Run, tmp_path: Path, monkeypatch: pytest.
         ),
         ("╭─ New in tyro ─╮ │ words never seen before │ ╰──╯", "New in tyro words never seen before"),
         ("", "wrong arguments; --help lists them"),
+        ("Unrecognized options: ,", "unknown option '': --help lists the options"),  # two empty words, found by fuzzing
     ],
 )
 def test_sentence(text: str, expected: str) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 LARGEST_WIDTH = 65536
 """Of a layer."""
 LARGEST_COUNT = 2**53
+LARGEST_NUMBER = 1e30
 
 
 class ContentError(ValueError):
@@ -21,11 +22,16 @@ class ContentError(ValueError):
 
 
 def digest(value: Any) -> str:
-    """A checksum of nested plain values and tensors: of every name, type, shape, number and byte."""
+    """A checksum of nested plain values and tensors: of every name, type, shape, number and byte.
+
+    Raises ContentError for a tensor that is not dense.
+    """
     whole = hashlib.sha256()
 
     def feed(item: Any) -> None:
         if isinstance(item, Tensor):
+            if item.layout != torch.strided:
+                raise ContentError("it holds a sparse tensor")
             whole.update(f"{item.dtype}{tuple(item.shape)}".encode())
             whole.update(item.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         elif isinstance(item, dict):
@@ -43,6 +49,12 @@ def digest(value: Any) -> str:
 
     feed(value)
     return whole.hexdigest()
+
+
+def check_versions(versions: Any) -> None:
+    """Raises ContentError unless it is a table of words."""
+    if not isinstance(versions, dict) or not all(isinstance(word, str) for pair in versions.items() for word in pair):
+        raise ContentError("versions is no table of words")
 
 
 def check_bytes(path: Path) -> None:
@@ -94,8 +106,10 @@ def check_state(state: Any) -> None:
         if not isinstance(state.get(name), dict):
             raise ContentError(f"state.{name} is {type(state.get(name)).__name__}")
     for name in ("episodes", "seen", "evaluation", "unlogged"):
-        if not isinstance(state.get(name), (dict, type(None))):
-            raise ContentError(f"state.{name} is {type(state.get(name)).__name__}")
+        if name not in state:
+            raise ContentError(f"state.{name} is missing")
+        if not isinstance(state[name], (dict, type(None))):
+            raise ContentError(f"state.{name} is {type(state[name]).__name__}")
     for name in ("iteration", "env_steps"):
         _whole(state.get(name), f"state.{name}", 0, LARGEST_COUNT)
     _number(state.get("wall_s"), "state.wall_s", 0.0)
@@ -103,9 +117,15 @@ def check_state(state: Any) -> None:
     for score in (state.get("best_score"), *(scores if isinstance(scores, (tuple, list)) else (scores,))):
         if isinstance(score, bool) or not isinstance(score, (int, float)) or score != score or score == math.inf:
             raise ContentError(f"state.best_score is {score!r}")
-    for name, value in state["task_metrics"].items():
-        if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ContentError(f"state.task_metrics.{name} is {value!r}")
+    for table in ("task_metrics", "unlogged"):
+        for name, value in (state[table] or {}).items():
+            if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ContentError(f"state.{table}.{str(name)[:40]} is no number")
+            if isinstance(value, int) and abs(value) > LARGEST_COUNT:
+                raise ContentError(f"state.{table}.{name} is out of range")
+    if state["unlogged"] is not None and not {"iteration", "env_steps", "wall_s"} <= set(state["unlogged"]):
+        raise ContentError("state.unlogged is no row of an iteration")
+    _plain(state["config"], "state.config")
     check_random_state(state["rng"], "state.rng")
     _random_states(state.get("rng_of_ranks", []), "state.rng_of_ranks")
     if state.get("evaluation") is not None:
@@ -167,12 +187,26 @@ def check_rates(ppo: Dict[str, Any]) -> None:
             raise ContentError("the optimiser's squares or steps are below 0")
 
 
+def _plain(value: Any, name: str) -> None:
+    """Raises ContentError for tensors in nested settings, and for whole numbers that are no setting's."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _plain(inner, f"{name}.{str(key)[:40]}")
+    elif isinstance(value, (list, tuple)):
+        for i, inner in enumerate(value):
+            _plain(inner, f"{name}[{i}]")
+    elif not isinstance(value, (int, float, str, type(None))):
+        raise ContentError(f"{name} is a {type(value).__name__}")
+    elif isinstance(value, int) and abs(value) > LARGEST_COUNT:
+        raise ContentError(f"{name} is out of range")
+
+
 def _whole(value: Any, name: str, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ContentError(f"{name} is {str(value)[:40]}")
 
 
 def _number(value: Any, name: str, low: float) -> None:
-    fits = not isinstance(value, bool) and isinstance(value, (int, float)) and low <= value < math.inf
+    fits = not isinstance(value, bool) and isinstance(value, (int, float)) and low <= value <= LARGEST_NUMBER
     if not fits:
         raise ContentError(f"{name} is {str(value)[:40]}")

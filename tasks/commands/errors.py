@@ -87,7 +87,7 @@ def sentence(text: str, options: Sequence[str] = ()) -> str:
         return f"{missing.group(1)}: needs {'a value' if count == 1 else f'{count} values'} after it"
     unknown = re.search(r"Unrecognized options: (.*?)(?: Perhaps you meant: (--\S+).*)?$", text)
     if unknown:
-        words = unknown.group(1).replace(",", "")
+        words = unknown.group(1).replace(",", "").strip() or "''"  # as for an empty word
         near = suggestion(words.split()[0], options)
         return f"unknown option {words}: " + (f"did you mean {near}? " if near else "") + "--help lists the options"
     wrong = re.search(r"Error parsing (\S+): (.*?) Argument helptext: (.*)", text)

@@ -118,10 +118,10 @@ def trained_with(
         settings = TrainingSettings.from_meta(meta)
         hand = get_hand(hand_name or settings.hand)
         check_task(settings.grasp, settings.control_dt)
+        grasp = settings.grasp
+        sizes = observation_sizes(hand, grasp.history_inputs, grasp.history)[0], hand.num_drives
     except ValueError as error:
         raise SettingsError(f"{path}: {error}") from error
-    grasp = settings.grasp
-    sizes = observation_sizes(hand, grasp.history_inputs, grasp.history)[0], hand.num_drives
     if (num_obs, num_actions) != sizes:
         raise SettingsError(
             f"{path} is a policy for {num_obs} observations and {num_actions} actions, the hand {hand.name} has "
@@ -192,6 +192,11 @@ def _checked(kind: Any, value: Any, name: str, base: Any = None) -> Any:
         fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     if not fits:
         raise SettingsError(
-            f"its {name} is {value!r}, which this version does not know; use the version it was made by"
+            f"its {name} is {_shown(value)}, which this version does not know; use the version it was made by"
         )
     return value
+
+
+def _shown(value: Any) -> str:
+    """What a value looks like, in a part of a line."""
+    return " ".join(repr(value)[:200].split())[:60]

@@ -118,6 +118,12 @@ CRAFTED: List[Tuple[str, Callable[[Payload], None]]] = [
     ("config", put("state", "config", value="none")),
     ("episodes", put("state", "episodes", value=[1])),
     ("unlogged", put("state", "unlogged", value=1)),
+    ("unlogged row", put("state", "unlogged", value={})),  # this and the next were found by fuzzing
+    ("versions", put("versions", value=True)),
+    ("wall_s of 400 digits", put("state", "wall_s", value=10**400)),
+    ("metric of 400 digits", put("state", "task_metrics", value={"distance": 10**400})),
+    ("config of tensors", put("state", "config", "trainer", value=torch.zeros(2))),
+    ("no episodes", lambda payload: payload["state"].pop("episodes")),
     ("evaluation", put("state", "evaluation", value={})),
     ("evaluation's rng", put("state", "evaluation", "rng_of_ranks", value=[{"cpu": 3, "cuda": None}])),
     ("random states", put("state", "rng_of_ranks", value=[1])),
@@ -136,3 +142,15 @@ def test_what_is_crafted_is_refused_in_one_line(change: Callable[[Payload], None
     with pytest.raises(CheckpointError) as caught:
         trainer(tmp_path / "run").load(tmp_path / "crafted.pt")
     assert "\n" not in str(caught.value) and "crafted.pt" in str(caught.value)
+
+
+@pytest.mark.parametrize("version", [1, FORMAT_VERSION])
+@pytest.mark.parametrize("keys", [("model", "actor.0.bias"), ("state", "ppo", "discounted_return")])
+def test_sparse_tensors_are_refused(keys: Tuple[str, ...], version: int, good: Path, tmp_path: Path) -> None:
+    """Found by fuzzing: a checksum over one ended with a traceback.  Format 1 has no checksum."""
+    payload = {**torch.load(good, weights_only=True), "format_version": version}
+    put(*keys, value=torch.zeros(8).to_sparse())(payload)
+    torch.save(payload, tmp_path / "sparse.pt")
+    with pytest.raises(CheckpointError, match=r"sparse\.pt") as caught:
+        trainer(tmp_path / "run").load(tmp_path / "sparse.pt")
+    assert "\n" not in str(caught.value)

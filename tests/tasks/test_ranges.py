@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import pytest
+import torch
 
 from tasks import ranges
 from tasks.commands import options
@@ -148,6 +149,12 @@ def test_nonsense_of_play_is_refused(run: Run, policy: Any, words: Sequence[obje
         ({"physics": {"timestep": 0}}, r"physics.timestep.*must be at least 0.0001"),
         ({"physics": {"substeps": 10**9}}, r"physics.substeps.*must be at most 100"),
         ({"object_count": 10**9}, r"object_count.*must be at most"),
+        (
+            {"object_count": 10**5000},
+            r"object_count.*of thousands of digits: must be at most",
+        ),  # this was an OverflowError
+        ({"object_scale": 10**400}, r"object_scale.*must be at most"),
+        ({"objects": torch.zeros(30, 2)}, r"objects is tensor.*use the version"),  # in several lines
         ({"object_scale": float("nan")}, r"object_scale.*must be a finite number"),
         ({"grasp": {"episode_steps": 10**14}}, r"grasp.episode_steps.*must be at most"),
         ({"grasp": {"random": {"push": -1.0}}}, r"grasp.random.push.*must be at least 0"),
@@ -156,8 +163,9 @@ def test_nonsense_of_play_is_refused(run: Run, policy: Any, words: Sequence[obje
     ],
 )
 def test_settings_of_checkpoints_are_in_range(values: Any, said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+    with pytest.raises(SettingsError, match=said) as caught:
         TrainingSettings.from_meta(values)
+    assert "\n" not in str(caught.value)
 
 
 def test_what_is_no_number_is_left_alone() -> None:

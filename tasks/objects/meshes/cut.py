@@ -60,30 +60,33 @@ class Children:
         """
         theirs, ours = os.pipe()
         try:
-            with self._lock:
-                if self._stopped:
-                    raise RuntimeError("stopped")
-                child = subprocess.Popen(
-                    list(command),
-                    stdin=theirs,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                    errors="replace",
-                    env={**os.environ, "OMP_NUM_THREADS": "1"},
-                )
-                self._running.add(child)
-            try:
-                said = child.communicate(timeout=seconds)[1]
-            finally:
-                child.kill()
-                child.wait()
-                with self._lock:
-                    self._running.discard(child)
-            return child.returncode, said
+            with self._begin(command, theirs) as child:
+                try:
+                    said = child.communicate(timeout=seconds)[1]
+                    return child.returncode, said
+                finally:
+                    child.kill()
+                    with self._lock:
+                        self._running.discard(child)
         finally:
             os.close(theirs)
             os.close(ours)
+
+    def _begin(self, command: Sequence[str], stdin: int) -> subprocess.Popen[str]:
+        with self._lock:
+            if self._stopped:
+                raise RuntimeError("stopped")
+            child = subprocess.Popen(
+                list(command),
+                stdin=stdin,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+            self._running.add(child)
+            return child
 
     def stop(self) -> None:
         """Ends all of them, and lets none begin."""

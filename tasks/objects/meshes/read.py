@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Tuple
 
@@ -51,6 +52,7 @@ def read_mesh(path: Path, content: bytes) -> RawMesh:
 def _read(kind: str, content: bytes) -> RawMesh:
     import trimesh  # imported here because it is slow, and objects from the cache do not need it
 
+    logging.getLogger("trimesh").setLevel(logging.CRITICAL)  # it prints tracebacks of what it can do without
     if kind == "stl" and not _is_binary_stl(content):
         content = content.decode("utf-8", errors="replace").encode()
     mesh: Any = trimesh.load(trimesh.util.wrap_as_stream(content), file_type=kind, force="mesh", process=False)
