@@ -45,6 +45,9 @@ SHIPPED = (_ROOT / "tasks" / "checkpoints", _ROOT / "checkpoints")
 class CheckpointError(ValueError):
     """A checkpoint that is missing, damaged, of another program or for another task.  The message is one line."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))  # values in it may have several
+
 
 def save_checkpoint(path: PathLike, policy: ActorCritic, state: Dict[str, Any]) -> None:
     """Writes policy and training state.  state: tensors, numbers, strings, None, and dicts, lists and tuples of them.

@@ -15,6 +15,8 @@ from ppo_grasp.run.settings import describe_differences
 if TYPE_CHECKING:
     from ppo_grasp.trainer import Trainer
 
+MISFITS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What is raised where something of a checkpoint has another type, size or shape than expected."""
 SIZES = ("num_obs", "num_critic_obs", "num_actions", "actor_hidden", "critic_hidden")
 
 
@@ -74,7 +76,7 @@ def restore(trainer: Trainer, path: Union[str, Path]) -> Dict[str, Any]:
         trainer.unlogged = state["unlogged"]
         if state["evaluation"] is not None:
             trainer.evaluation.load_state_dict(state["evaluation"])
-    except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
+    except MISFITS as error:
         raise CheckpointError(f"{path} does not fit: {' '.join(str(error).split())[:200]}") from error
     different = describe_differences(state["config"], trainer.config)
     if different:
@@ -94,9 +96,11 @@ def resume_episodes(trainer: Trainer, state: Dict[str, Any]) -> None:
         try:
             trainer.task.reset()
             trainer.task.load_episodes_state(state["episodes"])
+            obs, critic_obs = trainer.buffer.obs[-1], trainer.buffer.critic_obs[-1]
+            check_like(state["seen"], {"obs": obs, "critic_obs": critic_obs}, "seen")
             trainer.buffer.restart(state["seen"]["obs"], state["seen"]["critic_obs"])
             reason = ""
-        except (ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+        except MISFITS as error:
             reason = " ".join(str(error).split())[:200]
             trainer.restart_episodes()
     if reason and trainer.iteration > 0:

@@ -30,6 +30,9 @@ FOR_OLD_CHECKPOINTS: Dict[str, Any] = {"base_slope": 1.0}
 class SettingsError(ValueError):
     """Settings of another program or version; the message is one line."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))  # values in it may have several
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -166,7 +169,7 @@ def _checked(kind: Any, value: Any, name: str, base: Any = None) -> Any:
         return rebuild(kind, value, name, base)
     origin, inner = getattr(kind, "__origin__", None), tuple(getattr(kind, "__args__", ()))
     if origin is Literal:
-        fits = value in inner
+        fits = isinstance(value, (int, float, str, type(None))) and value in inner
     elif origin is tuple:
         if inner[1:] == (...,) and isinstance(value, (list, tuple)):  # of any length
             inner = inner[:1] * len(value)

@@ -129,6 +129,7 @@ CRAFTED: List[Tuple[str, Callable[[Payload], None]]] = [
     ("random states", put("state", "rng_of_ranks", value=[1])),
     ("format", put("format_version", value=True)),
     ("kind", put("kind", value="other")),
+    ("format of several lines", put("format_version", value=torch.zeros(8, 2))),
 ]
 
 
@@ -154,3 +155,19 @@ def test_sparse_tensors_are_refused(keys: Tuple[str, ...], version: int, good: P
     with pytest.raises(CheckpointError, match=r"sparse\.pt") as caught:
         trainer(tmp_path / "run").load(tmp_path / "sparse.pt")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [10**30, torch.zeros(3), torch.full((8, 3), NAN), None])
+def test_odd_last_observations_begin_new_episodes(
+    value: Any, good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Found by fuzzing: the first two ended with a traceback, and the third was taken."""
+    payload = torch.load(good, weights_only=True)
+    payload.pop("digest")
+    put("state", "seen", "critic_obs", value=value)(payload)
+    torch.save({**payload, "digest": digest(payload)}, tmp_path / "odd.pt")
+    one = trainer(tmp_path / "run")
+    one.cfg.total_timesteps = 64 * 5
+    one.load(tmp_path / "odd.pt")
+    assert one.run()["iteration"] == 5
+    assert "new episodes begin: seen.critic_obs " in capsys.readouterr().out

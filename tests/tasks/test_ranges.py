@@ -154,6 +154,10 @@ def test_nonsense_of_play_is_refused(run: Run, policy: Any, words: Sequence[obje
             r"object_count.*of thousands of digits: must be at most",
         ),  # this was an OverflowError
         ({"object_scale": 10**400}, r"object_scale.*must be at most"),
+        (
+            {"physics": {"condim": torch.zeros(3)}},
+            r"physics.condim is tensor.*use the version",
+        ),  # this was a RuntimeError
         ({"objects": torch.zeros(30, 2)}, r"objects is tensor.*use the version"),  # in several lines
         ({"object_scale": float("nan")}, r"object_scale.*must be a finite number"),
         ({"grasp": {"episode_steps": 10**14}}, r"grasp.episode_steps.*must be at most"),
