@@ -127,14 +127,14 @@ def check_state(state: Any) -> None:
         raise ContentError("state.unlogged is no row of an iteration")
     _plain(state["config"], "state.config")
     check_random_state(state["rng"], "state.rng")
-    _random_states(state.get("rng_of_ranks", []), "state.rng_of_ranks")
+    _random_states(state.get("rng_of_ranks", [state["rng"]]), "state.rng_of_ranks")
     if state.get("evaluation") is not None:
         _random_states(state["evaluation"].get("rng_of_ranks"), "state.evaluation.rng_of_ranks")
 
 
 def _random_states(of_ranks: Any, name: str) -> None:
-    if not isinstance(of_ranks, (list, tuple)):
-        raise ContentError(f"{name} is no list")
+    if not isinstance(of_ranks, (list, tuple)) or not of_ranks:
+        raise ContentError(f"{name} is no list of random states")
     for rank, rng in enumerate(of_ranks):
         check_random_state(rng, f"{name}[{rank}]")
 

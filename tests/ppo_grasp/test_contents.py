@@ -126,6 +126,7 @@ CRAFTED: List[Tuple[str, Callable[[Payload], None]]] = [
     ("no episodes", lambda payload: payload["state"].pop("episodes")),
     ("evaluation", put("state", "evaluation", value={})),
     ("evaluation's rng", put("state", "evaluation", "rng_of_ranks", value=[{"cpu": 3, "cuda": None}])),
+    ("no random states", put("state", "rng_of_ranks", value=[])),  # an IndexError, found by fuzzing
     ("random states", put("state", "rng_of_ranks", value=[1])),
     ("format", put("format_version", value=True)),
     ("kind", put("kind", value="other")),
