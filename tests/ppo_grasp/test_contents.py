@@ -121,6 +121,9 @@ CRAFTED: List[Tuple[str, Callable[[Payload], None]]] = [
     ("evaluation", put("state", "evaluation", value={})),
     ("evaluation's rng", put("state", "evaluation", "rng_of_ranks", value=[{"cpu": 3, "cuda": None}])),
     ("random states", put("state", "rng_of_ranks", value=[1])),
+    ("parts", put("state", "of_ranks", value=3)),
+    ("part", put("state", "of_ranks", value=[{"task": {}, "episodes": 3, "seen": None}] * 2)),
+    ("processes", put("state", "config", "processes", value="two")),
     ("format", put("format_version", value=True)),
     ("kind", put("kind", value="other")),
 ]
