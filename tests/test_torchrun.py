@@ -92,7 +92,7 @@ def test_a_killed_process_ends_the_run_which_goes_on_and_stops_at_sigterm(
 
 
 def test_torchrun_restarts_a_training_that_goes_on_to_its_end(tmp_path: Path, tiny: Tuple[object, ...]) -> None:
-    run_dir, iterations = tmp_path / "run", 16
+    run_dir, iterations = tmp_path / "run", 40
     words = (*tiny, "--run-dir", run_dir, "--resume", "auto", "--total-timesteps", 64 * iterations)
     process = torchrun(tmp_path, *words, "--checkpoint-interval", 64 * 4, restarts=2)
     wait_for_rows(process, run_dir, 6)
