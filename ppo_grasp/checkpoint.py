@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import platform
 import subprocess
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ppo_grasp.actor_critic import ActorCritic, ActorCriticCfg
+from ppo_grasp.formats import safetensors
 from ppo_grasp.run.contents import (
     ContentError,
     check_bytes,
@@ -33,6 +35,8 @@ PathLike = Union[str, "os.PathLike[str]"]
 FORMAT = "ppo_grasp"
 FORMAT_VERSION = 3
 """2 has no running episodes and nothing of the evaluation.  1 has no checksum over the content either."""
+SAFETENSORS = ".safetensors"
+"""The end of the name of a policy's file in that format."""
 LAST = "checkpoint_last.pt"
 BEST = "checkpoint_best.pt"
 DUMP = "stopped.pt"
@@ -82,12 +86,26 @@ def save_policy(path: PathLike, policy: ActorCritic, meta: Optional[Dict[str, An
     _write(path, {**_header("policy", policy), "meta": _plain(meta or {}, "meta")})
 
 
+def save_safetensors(path: PathLike, policy: ActorCritic, meta: Dict[str, Any], **texts: str) -> None:
+    """Writes what `save_policy` writes as safetensors: the tensors, and all else as JSON.  texts: further metadata."""
+    payload = {**_header("policy", policy), "meta": {k: v for k, v in meta.items() if k != "versions"}}
+    payload["versions"] = meta.get("versions", payload["versions"])
+    tensors = payload.pop("model")
+    plain = json.loads(json.dumps(payload))  # as it will be read: tuples are lists
+    plain["digest"] = digest({**plain, "model": _by_name(tensors)})
+    metadata = {FORMAT: json.dumps(plain), **texts}
+    _replace(Path(path), safetensors.to_bytes(tensors, metadata))
+
+
 def load_policy(path: PathLike, device: Union[str, torch.device] = "cpu") -> Tuple[ActorCritic, Dict[str, Any]]:
-    """Reads the policy, and what is known about it, from a checkpoint or from what `save_policy` wrote.  Raises CheckpointError."""
+    """Reads the policy, and what is known about it, from a checkpoint or a policy's file.  Raises CheckpointError."""
     payload = _read(path)
     known = {field.name for field in fields(ActorCriticCfg)}
     try:
-        policy = ActorCritic(ActorCriticCfg(**{k: v for k, v in payload["network"].items() if k in known}))
+        network: Dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in payload["network"].items() if k in known
+        }
+        policy = ActorCritic(ActorCriticCfg(**network))
         policy.load_state_dict(payload["model"])
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise CheckpointError(f"{path} holds no policy this version can read: {_first_line(error)}") from error
@@ -155,19 +173,21 @@ def _header(kind: str, policy: ActorCritic) -> Dict[str, Any]:
 
 
 def _write(path: PathLike, payload: Dict[str, Any]) -> None:
+    content = io.BytesIO()  # of what torch says of a full disk, little can be understood
+    torch.save({**payload, "digest": digest(payload)}, content)
+    _replace(Path(path), content.getbuffer())
+
+
+def _replace(path: Path, content: Union[bytes, memoryview]) -> None:
     """Writes to another name first: a crash leaves the old file or the new one, never half of one.
 
     Raises OSError with the file's name, for example if the disk is full.
     """
-    path = Path(path)
-    payload = {**payload, "digest": digest(payload)}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = io.BytesIO()  # of what torch says of a full disk, little can be understood
-        torch.save(payload, content)
         with open(temporary, "wb") as file:
-            file.write(content.getbuffer())
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -186,8 +206,12 @@ def _read(path: PathLike) -> Dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}: give a file such as runs/NAME/{BEST}")
     try:
-        check_bytes(path)
-        payload = torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix.lower() == SAFETENSORS:
+            tensors, metadata = safetensors.from_bytes(path.read_bytes())
+            payload = {**json.loads(metadata[FORMAT]), "model": _by_name(tensors)}
+        else:
+            check_bytes(path)
+            payload = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what a foreign file raises depends on its bytes
         raise CheckpointError(f"{path} is not a checkpoint of this program, or is damaged") from error
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
@@ -209,6 +233,11 @@ def _read(path: PathLike) -> Dict[str, Any]:
     except Exception as error:  # a ContentError, or what a check raises that has met what nobody foresaw
         raise CheckpointError(f"{path} cannot be used: {_first_line(error)}") from error
     return payload
+
+
+def _by_name(tensors: Dict[str, Any]) -> Dict[str, Any]:
+    """In the order of their names, whoever wrote the file: the checksum depends on it."""
+    return dict(sorted(tensors.items()))
 
 
 def _migrate(payload: Dict[str, Any], version: int) -> None:

@@ -11,6 +11,7 @@ without an end: a rank that has died or hangs makes the others raise `RankError`
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -84,6 +85,10 @@ class Ranks:
         """What each rank gave, by rank.  value: what JSON can hold."""
         return [value]
 
+    def collect(self, value: Any) -> List[Any]:
+        """What each rank gave, by rank, on the one that writes; nothing on the others.  value: nested plain values and tensors."""
+        return [value]
+
     def agree(self, signals: Signals) -> Tuple[Optional[int], bool]:
         """What signals have asked any rank for: to stop, by the signal's number, and to save.  All ranks get the same answer."""
         return signals.received, signals.take_save()
@@ -115,6 +120,7 @@ class TorchRanks(Ranks):
     def __init__(self, timeout_s: float = 60.0) -> None:
         """Meets the others.  timeout_s: seconds without a word from another rank after which it counts as dead."""
         import torch.distributed as dist
+        from torch.distributed.rendezvous import rendezvous
 
         self._dist = dist
         self.timeout_s = timeout_s
@@ -122,7 +128,11 @@ class TorchRanks(Ranks):
         os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
         os.environ.setdefault("TORCH_NCCL_ENABLE_MONITORING", "0")
         self._limit = timedelta(seconds=2 * SETUP_S)  # our own limits come first
-        dist.init_process_group("gloo", timeout=self._limit)
+        store, rank, size = next(rendezvous("env://", timeout=self._limit))
+        if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
+            # torchrun on one machine keeps its store when it restarts us.  The addresses of those who died are still in it.
+            store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=self._limit)
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self.local_size = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
         self._store = dist.distributed_c10d._get_default_store()
@@ -182,6 +192,17 @@ class TorchRanks(Ranks):
         each = [torch.empty_like(mine) for _ in range(self.size)]
         self._finish(self._dist.all_gather(each, mine, group=self._host_group, async_op=True))
         return [json.loads(bytes(x.tolist())) for x in each]
+
+    def collect(self, value: Any) -> List[Any]:
+        """See `Ranks`.  As all must send equally many bytes, what is shorter than the longest gets zeros at its end."""
+        content = io.BytesIO()
+        torch.save(value, content)
+        lengths = self.gather(content.tell())
+        mine = torch.frombuffer(bytearray(content.getvalue().ljust(max(lengths), b"\0")), dtype=torch.uint8)
+        each = [torch.empty_like(mine) for _ in range(self.size)] if self.writes else None
+        self._finish(self._dist.gather(mine, each, group=self._host_group, async_op=True))
+        whole = [io.BytesIO(x[:length].numpy().tobytes()) for x, length in zip(each or [], lengths)]
+        return [torch.load(one, map_location="cpu", weights_only=True) for one in whole]
 
     def agree(self, signals: Signals) -> Tuple[Optional[int], bool]:
         """See `Ranks`.  From then on a rank that is to stop waits no longer than `GRACE_S` for the others."""

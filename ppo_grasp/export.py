@@ -1,8 +1,9 @@
 """Writes a policy for use without this program: `python -m ppo_grasp.export --out policy.onnx`.
 
-The file has one input, `obs` (batch, num_obs), raw, and one output, `action` (batch, num_actions), deterministic, within
-[-1, 1].  The normaliser is inside.  What the numbers mean is in the file, too, as JSON under the key `interface`: in ONNX's
-metadata, or in TorchScript's extra file of that name.
+An .onnx or .pt file has one input, `obs` (batch, num_obs), raw, and one output, `action` (batch, num_actions), deterministic, within
+[-1, 1].  The normaliser is inside.  A .safetensors file has the weights and the normaliser by name, and this program reads it
+as it reads a checkpoint.  What the numbers mean is in the file, too, as JSON under the key `interface`: in the metadata of ONNX
+and of safetensors, or in TorchScript's extra file of that name.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ppo_grasp.actor_critic import ActorCritic
-from ppo_grasp.checkpoint import load_policy, shipped_policy
+from ppo_grasp.checkpoint import SAFETENSORS, load_policy, save_safetensors, shipped_policy
 
 PathLike = Union[str, "os.PathLike[str]"]
 
@@ -102,17 +103,31 @@ def largest_difference(policy: ActorCritic, exported: Callable[[Tensor], Tensor]
     return worst
 
 
-def export(policy: ActorCritic, out: PathLike, interface: Optional[Mapping[str, Any]] = None) -> float:
-    """Writes the policy to FILE.onnx or FILE.pt and checks the file against the policy; returns the largest difference.
+def export(
+    policy: ActorCritic,
+    out: PathLike,
+    interface: Optional[Mapping[str, Any]] = None,
+    meta: Optional[Mapping[str, Any]] = None,
+) -> float:
+    """Writes the policy to FILE.onnx, FILE.pt or FILE.safetensors and checks the file against the policy; returns the largest
+    difference.
 
-    interface: plain values to keep with it, see `describe`.
+    interface: plain values to keep with it, see `describe`.  meta: of `load_policy`, which safetensors keep, too.
 
     Raises ExportError if a package is missing, or if the actions differ by more than TOLERANCE.  Then no file is left.
     """
     out, policy = Path(out), _on_cpu(policy)
-    formats: Dict[str, Any] = {".onnx": (export_onnx, run_onnx), ".pt": (export_torchscript, run_torchscript)}
+    texts = {KEY: json.dumps(interface)} if interface else {}
+    formats: Dict[str, Any] = {
+        ".onnx": (export_onnx, run_onnx),
+        ".pt": (export_torchscript, run_torchscript),
+        SAFETENSORS: (
+            lambda policy, path, _: save_safetensors(path, policy, dict(meta or {}), **texts),
+            lambda path: load_policy(path)[0],
+        ),
+    }
     if out.suffix.lower() not in formats:
-        raise ExportError(f"--out {out}: the name must end in .onnx or .pt")
+        raise ExportError(f"--out {out}: the name must end in .onnx, .pt or .safetensors")
     if out.is_dir():
         raise ExportError(f"--out {out}: is a directory; give another name")
     write, run = formats[out.suffix.lower()]
@@ -142,15 +157,19 @@ def export(policy: ActorCritic, out: PathLike, interface: Optional[Mapping[str, 
 
 def main(words: Optional[Sequence[str]] = None) -> None:
     """The command.  Bad input ends with one line `error: ...` and status 2."""
-    parser = _Parser(prog="python -m ppo_grasp.export", description="Writes a policy as ONNX or TorchScript.")
+    parser = _Parser(
+        prog="python -m ppo_grasp.export", description="Writes a policy as ONNX, TorchScript or safetensors."
+    )
     parser.add_argument("--checkpoint", "--model", type=Path, help="the policy; by default the one that ships")
-    parser.add_argument("--out", type=Path, required=True, help="FILE.onnx, or FILE.pt for TorchScript")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="FILE.onnx, FILE.safetensors, or FILE.pt for TorchScript"
+    )
     args = parser.parse_args(words)
     try:
         path = args.checkpoint or shipped_policy()
         policy, meta = load_policy(path)
         interface = describe(policy, meta)
-        difference = export(policy, args.out, interface)
+        difference = export(policy, args.out, interface, meta)
     except OSError as error:
         _fail(f"--out {args.out}: cannot be written ({error.strerror or error}); give another name")
     except ValueError as error:

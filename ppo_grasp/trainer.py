@@ -27,10 +27,9 @@ from ppo_grasp.run.config import TrainerCfg
 from ppo_grasp.run.evaluation import Evaluate, RunningEvaluation
 from ppo_grasp.run.files import directory_lock, excused, write_config
 from ppo_grasp.run.health import Health
-from ppo_grasp.run.random_state import all_random_states, random_state
 from ppo_grasp.run.rescue import rescue, save_without_the_others
 from ppo_grasp.run.signals import SAME_REQUEST_S, Signals, name_of
-from ppo_grasp.run.state import check_sizes, restore, resume_episodes, score_in, training_state
+from ppo_grasp.run.state import check_sizes, part_of_this_rank, restore, resume_episodes, score_in, training_state
 from ppo_grasp.run.timing import Issued, PartTimes
 from ppo_grasp.vec_task import VecTask
 
@@ -182,10 +181,9 @@ class Trainer:
     def save(self, path: Union[str, Path]) -> None:
         """Writes everything that training needs to go on."""
         self._wait_for_device()
-        states = all_random_states(self.ranks, random_state(self.device))
-        of_evaluation = self.evaluation.random_states()
+        parts = self.ranks.collect(part_of_this_rank(self))
         if self.ranks.writes:
-            save_checkpoint(path, self.policy, training_state(self, states, of_evaluation))
+            save_checkpoint(path, self.policy, training_state(self, parts))
 
     def begin_with(self, policy: ActorCritic) -> None:
         """Makes `run` start with the weights and normalisers of a trained policy.  Raises CheckpointError if sizes differ."""

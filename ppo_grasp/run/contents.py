@@ -128,8 +128,25 @@ def check_state(state: Any) -> None:
     _plain(state["config"], "state.config")
     check_random_state(state["rng"], "state.rng")
     _random_states(state.get("rng_of_ranks", [state["rng"]]), "state.rng_of_ranks")
+    _parts(state.get("of_ranks"))
     if state.get("evaluation") is not None:
         _random_states(state["evaluation"].get("rng_of_ranks"), "state.evaluation.rng_of_ranks")
+
+
+def _parts(of_ranks: Any) -> None:
+    """Raises ContentError unless it is None, or what each of several processes had for itself."""
+    if not isinstance(of_ranks, (list, tuple, type(None))):
+        raise ContentError("state.of_ranks is no list")
+    for rank, part in enumerate(of_ranks or ()):
+        kinds: Dict[str, Any] = {
+            "task": dict,
+            "episodes": (dict, type(None)),
+            "seen": (dict, type(None)),
+            "discounted_return": Tensor,
+        }
+        for name, kind in kinds.items():
+            if not isinstance(part, dict) or not isinstance(part.get(name), kind):
+                raise ContentError(f"state.of_ranks[{rank}].{name} is not what it must be")
 
 
 def _random_states(of_ranks: Any, name: str) -> None:

@@ -10,7 +10,7 @@ import torch
 from ppo_grasp.actor_critic import ActorCritic
 from ppo_grasp.device.ranges import named_range
 from ppo_grasp.distributed import Ranks, mean_of, sum_of
-from ppo_grasp.run.random_state import OwnRandomState, RandomState, all_random_states
+from ppo_grasp.run.random_state import OwnRandomState, RandomState
 from ppo_grasp.vec_task import VecTask
 
 Evaluate = Callable[[ActorCritic], Dict[str, float]]
@@ -41,10 +41,6 @@ class RunningEvaluation:
     def state_dict(self, random_states: List[RandomState]) -> Dict[str, Any]:
         """What the next evaluation goes on from.  random_states: of all ranks."""
         return {"rng_of_ranks": random_states, "task": self._task_state}
-
-    def random_states(self) -> List[RandomState]:
-        """Those of all ranks."""
-        return all_random_states(self.ranks, self.random.state)
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Restores `state_dict`.  With another number of processes, or other objects, new random numbers begin."""

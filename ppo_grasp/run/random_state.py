@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -29,20 +29,10 @@ def set_random_state(state: RandomState, device: torch.device) -> None:
         torch.cuda.set_rng_state(cuda, device)
 
 
-def all_random_states(ranks: Ranks, state: RandomState) -> List[RandomState]:
-    """`random_state` of each rank."""
-    if ranks.size == 1:
-        return [state]
-    each = ranks.gather({name: None if x is None else x.tolist() for name, x in state.items()})
-    return [
-        {name: None if x is None else torch.tensor(x, dtype=torch.uint8) for name, x in one.items()} for one in each
-    ]
-
-
 def resume_random_state(ranks: Ranks, states: Sequence[RandomState], seed: int, device: torch.device) -> None:
     """Goes on with the random numbers of a checkpoint.
 
-    states: `all_random_states` when it was written.  With as many ranks as then each goes on with its own.  With another
+    states: `random_state` of each rank when it was written.  With as many ranks as then each goes on with its own.  With another
     number rank 0 goes on, and the others begin anew with numbers of their own.  seed: changes with the iteration.
     """
     if len(states) == ranks.size or ranks.rank == 0:

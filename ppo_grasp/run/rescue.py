@@ -9,8 +9,7 @@ import torch
 from ppo_grasp.checkpoint import DUMP, LAST, save_checkpoint, save_dump
 from ppo_grasp.device.graphs import side_stream
 from ppo_grasp.run.health import TrainingError
-from ppo_grasp.run.random_state import random_state
-from ppo_grasp.run.state import training_state
+from ppo_grasp.run.state import part_of_this_rank, training_state
 
 if TYPE_CHECKING:
     from ppo_grasp.trainer import Trainer
@@ -50,7 +49,7 @@ def save_without_the_others(trainer: Trainer) -> str:
 
 
 def _state_of_this_rank(trainer: Trainer) -> dict:
-    return training_state(trainer, [random_state(trainer.device)], [trainer.evaluation.random.state])
+    return training_state(trainer, [part_of_this_rank(trainer)])
 
 
 def _line(error: BaseException) -> str:

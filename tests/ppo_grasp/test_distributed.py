@@ -15,11 +15,13 @@ import pytest
 import torch
 from rank_cases import STEPS, WORLDS, deterministic
 
+from ppo_grasp.checkpoint import LAST
 from ppo_grasp.distributed import ALONE, Ranks
 from ppo_grasp.run.signals import Signals
 
 ROOT = Path(__file__).resolve().parents[2]
 SUPPORT = ROOT / "tests" / "support"
+sys.path.insert(0, str(ROOT / "benchmarks"))
 
 
 def free_port() -> int:
@@ -108,6 +110,24 @@ def test_resume_is_exact_and_changes_the_number_of_ranks(two: Dict[str, Any]) ->
     assert resumes["states"][0] == resumes["states"][1]
 
 
+def test_a_resume_in_the_middle_of_episodes_is_exact_on_every_rank(tmp_path: Path) -> None:
+    """Weights, metrics, and each rank's physics, episodes, curriculum and random state."""
+    pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
+    from reliability.chaos import different
+
+    processes = start("grasp", tmp_path)
+    try:
+        assert [process.wait(120) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+    differ = different(tmp_path / "whole", tmp_path / "parts")
+    assert [name for name in differ if "diagnostics" not in name] == [], "these belong to the stop's own checkpoint"
+    parts = torch.load(tmp_path / "parts" / LAST, weights_only=True)["state"]["of_ranks"]
+    qpos = [part["episodes"]["physics"]["qpos"] for part in parts]
+    assert len(parts) == 2 and not torch.equal(*qpos), "each rank has worlds of its own"
+
+
 def test_evaluations_are_pooled(two: Dict[str, Any]) -> None:
     assert two["evaluation"]["best"] == 0.5
 
@@ -136,4 +156,5 @@ def test_alone_nothing_is_changed() -> None:
     assert ranks.pool(x, x) == (x, x) and ranks.total([1.0]) == [1.0] and ranks.gather("a") == ["a"]
     mean, std = ranks.mean_and_std(x)
     assert torch.equal(mean, x.mean()) and torch.equal(std, x.std())
+    assert ranks.collect({"a": x})[0]["a"] is x
     assert ranks.agree(Signals()) == (None, False) and ranks.largest(2.0) == 2.0 and ranks.writes and ranks.seed(7) == 7

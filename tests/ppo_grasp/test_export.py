@@ -63,7 +63,7 @@ def test_the_command_exports_the_policy_that_ships(tmp_path: Path, capsys: pytes
     ("words", "said"),
     [
         ([], "--out"),
-        (["--out", "a.txt"], "--out a.txt: the name must end in .onnx or .pt"),
+        (["--out", "a.txt"], "--out a.txt: the name must end in .onnx, .pt or .safetensors"),
         (["--out", "folder.pt"], "--out folder.pt: is a directory"),
         (["--out", "foreign.pt/a.onnx"], "--out foreign.pt/a.onnx: cannot be written"),
         (["--out", "a.pt", "--checkpoint", "gone.pt"], "no checkpoint at gone.pt"),

@@ -99,7 +99,7 @@ def interrupted(trainer: Trainer, iterations: int) -> Trainer:
 
 def resumes(ranks: Ranks, folder: Path) -> Dict[str, Any]:
     """Two ranks go on exactly; then rank 0 goes on alone, and two go on with what it wrote."""
-    options: Dict[str, Any] = {"time_limit": STEPS, "minibatch_size": 64}
+    options: Dict[str, Any] = {"time_limit": 7, "minibatch_size": 64}
     whole = trainer_of(ranks, folder / "whole", 6, **options)
     whole.run()
     interrupted(trainer_of(ranks, folder / "parts", 6, **options), 3)
@@ -145,6 +145,35 @@ def equal(ranks: Ranks, folder: Path) -> None:
         torch.save(result, folder / "result.pt")
 
 
+def grasp(ranks: Ranks, folder: Path) -> None:
+    """Seven iterations of 8 steps of the grasping task, episodes of 25: in one go, and in two parts."""
+    from plain_mujoco import HAND, some_objects
+
+    from tasks.grasp.config import GraspCfg
+    from tasks.grasp.environment import GraspTask
+    from tasks.simulators.mujoco.simulator import MujocoSimulator
+
+    def training(run: str) -> Trainer:
+        torch.manual_seed(ranks.rank)
+        cfg = TrainerCfg(
+            total_timesteps=7 * 8 * 6 * ranks.size,
+            eval_interval=NEVER,
+            checkpoint_interval=NEVER,
+            ppo=PPOCfg(num_steps=8, num_epochs=2, minibatch_size=24, normalize_reward=True),
+            network=ActorCriticCfg(actor_hidden=(32,), critic_hidden=(32,)),
+        )
+        objects = some_objects()
+        task = GraspTask(MujocoSimulator(HAND, objects, 6, num_threads=1), HAND, objects, GraspCfg(episode_steps=25))
+        return Trainer(task, cfg, folder / run, ranks=ranks)
+
+    training("whole").run()
+    interrupted(training("parts"), 4)
+    ranks.gather("written")
+    rest = training("parts")
+    rest.load(folder / "parts" / LAST)
+    rest.run()
+
+
 def hang(ranks: Ranks, folder: Path) -> None:
     """Rank 1 stops in its tenth rollout; rank 0 must notice, save and raise."""
     trainer = trainer_of(ranks, folder, 10**6)
@@ -167,5 +196,5 @@ def hang(ranks: Ranks, folder: Path) -> None:
 
 if __name__ == "__main__":
     here = join(timeout_s=2.0 if sys.argv[1] == "hang" else 60.0)
-    {"equal": equal, "hang": hang}[sys.argv[1]](here, Path(sys.argv[2]))
+    {"equal": equal, "grasp": grasp, "hang": hang}[sys.argv[1]](here, Path(sys.argv[2]))
     here.close()

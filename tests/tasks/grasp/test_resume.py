@@ -23,7 +23,7 @@ from tasks.objects import ObjectSet
 
 pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
-from chaos import everything
+from reliability.chaos import everything
 
 from tasks.simulators.mujoco.simulator import MujocoSimulator
 

@@ -1,7 +1,7 @@
 """Kills a training at random moments and compares it with one that nothing disturbs.
 
-    python benchmarks/chaos.py
-    python benchmarks/chaos.py --sim mujoco_warp --num-envs 1024 --iterations 60 --kills 3
+    python benchmarks/reliability/chaos.py
+    python benchmarks/reliability/chaos.py --sim mujoco_warp --num-envs 1024 --iterations 60 --kills 3
 
 The training is killed by SIGKILL, SIGTERM, SIGHUP, SIGINT or two signals at once, and resumed each time.  At the end the
 weights, the optimiser, the physics, the episodes and the metrics of both are compared.  On MuJoCo C they must be equal to the
@@ -30,7 +30,7 @@ import tyro
 from ppo_grasp.checkpoint import LAST
 from ppo_grasp.metrics import TIMES as PARTS_OF_TIME
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TIMES = ("wall_s", "steps_per_s", *PARTS_OF_TIME)
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT", "SIGTERM twice")
 
