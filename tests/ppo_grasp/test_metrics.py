@@ -79,6 +79,25 @@ def test_tensorboard_holds_the_values_and_drops_what_a_resume_repeats(tmp_path: 
     ]
 
 
+def test_tensorboard_has_the_names_of_other_libraries_too(tmp_path: Path) -> None:
+    """Those of CleanRL's ppo_continuous_action.py, by which people compare runs."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    losses = {"policy_loss": 1.0, "value_loss": 2.0, "entropy": 3.0, "explained_variance": 4.0}
+    more = {"kl": 5.0, "clip_fraction": 6.0, "learning_rate": 7.0, "episode_return": 8.0, "episode_steps": 9.0}
+    log = MetricsLogger(tmp_path, 1000, None, iteration=0, env_steps=0)
+    log.log(row(1, **losses, **more))
+    log.close()
+    events = accumulator.EventAccumulator(str(tmp_path)).Reload()
+    of_cleanrl = {
+        **{f"losses/{name}": value for name, value in losses.items()},
+        **{"losses/approx_kl": 5.0, "losses/clipfrac": 6.0, "charts/learning_rate": 7.0, "charts/SPS": 50.0},
+        **{"charts/episodic_return": 8.0, "charts/episodic_length": 9.0},
+    }
+    for tag, value in of_cleanrl.items():
+        assert [(e.step, e.value) for e in events.Scalars(tag)] == [(100, value)], tag
+    assert {"losses/kl", "charts/steps_per_s", "task/episode_return"} <= set(events.Tags()["scalars"])
+
+
 def test_plain_output_names_what_matters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = MetricsLogger(tmp_path, 1000, None, iteration=0, env_steps=0)
     log.stage("compiling ...")
