@@ -78,6 +78,10 @@ class WandbRun:
             if self._run is not None:
                 self._send_videos()
                 self._run.finish(exit_code=int(failed))
+        with contextlib.suppress(Exception):  # at the end of the process its service would print what it raises
+            import wandb
+
+            wandb.teardown()
 
     def _send_videos(self) -> None:
         import wandb
