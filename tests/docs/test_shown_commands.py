@@ -22,6 +22,7 @@ from tasks.commands.train import read
 from tasks.simulators import registry
 
 pytest.importorskip("mujoco.batch", reason="the benchmarks need MuJoCo 4")
+pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules.*:RuntimeWarning")
 
 ROOT = Path(__file__).resolve().parents[2]
 of_docs = runpy.run_path(str(ROOT / "tests" / "test_docs.py"))
@@ -107,7 +108,6 @@ def parsed(words: List[str], monkeypatch: pytest.MonkeyPatch) -> Any:
     pytest.fail(f"{' '.join(words)}: parses nothing")
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("page, words", commands(), ids=lambda x: x if isinstance(x, str) else " ".join(x))
 def test_a_shown_command_is_understood(page: str, words: List[str], monkeypatch: pytest.MonkeyPatch) -> None:
     if words[0] == "torchrun":
