@@ -62,6 +62,8 @@ def commands() -> List[Tuple[str, List[str]]]:
     """(page, words from the script or `-m` on) of every command of this program that a page shows."""
     found = []
     for page, line in of_docs["SHOWN"]:
+        if " task=" in line:  # of IsaacGymEnvs, whose users a page speaks to
+            continue
         words = filled(shlex.split(line.replace("--sim still", "--sim mujoco"), comments=True))
         if words[0] == "torchrun":
             found.append((page, words))
