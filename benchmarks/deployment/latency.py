@@ -28,6 +28,7 @@ from ppo_grasp import load_policy, shipped_policy
 from ppo_grasp.actor_critic import ActorCritic
 from ppo_grasp.device.graphs import CapturedFunction, side_stream
 from ppo_grasp.export import TOLERANCE, export, run_torchscript
+from tasks.commands import errors
 from tasks.evaluation.page.runs import environment
 
 Act = Callable[[np.ndarray], np.ndarray]
@@ -149,8 +150,10 @@ def measure(act: Act, seen: List[np.ndarray], calls: int, warm_up: int) -> Laten
     return Latency(*(float(np.percentile(took, share)) / 1e3 for share in (50, 99, 100)))
 
 
-def main(args: Args) -> Dict[str, Latency]:
-    """Measures, prints a table, and returns the figures."""
+def main(args: Args) -> None:
+    """Measures, prints a table, and writes the figures.  Raises ValueError for counts that cannot be meant."""
+    if args.calls < 1 or args.warm_up < 0 or args.threads < 1:
+        raise ValueError("--calls and --threads must be at least 1, and --warm-up at least 0")
     torch.set_num_threads(args.threads)
     path = args.checkpoint or shipped_policy()
     policy, _ = load_policy(path)
@@ -168,8 +171,7 @@ def main(args: Args) -> Dict[str, Latency]:
         figures = {name: found._asdict() for name, found in results.items()}
         told = {"checkpoint": str(path), "calls": args.calls, "microseconds": figures, "machine": where}
         args.json.write_text(json.dumps(told, indent=2) + "\n")
-    return results
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    errors.run(lambda: main(tyro.cli(Args)))
