@@ -111,7 +111,7 @@ def wrong_calls(tree: ast.AST, known: Dict[str, Any]) -> List[str]:
         try:
             inspect.signature(called).bind(*node.args, **{k.arg: k.value for k in node.keywords if k.arg})
         except TypeError as error:
-            wrong.append(f"{ast.unparse(node)}: {error}")
+            wrong.append(f"line {node.lineno} of it: {error}")
         except ValueError:  # a builtin without a signature
             pass
     return wrong
