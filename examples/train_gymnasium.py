@@ -1,4 +1,4 @@
-"""This engine on a Gymnasium environment: `python examples/train_gymnasium.py` solves Pendulum-v1 in about a minute."""
+"""This engine on a Gymnasium environment: `python examples/train_gymnasium.py` solves Pendulum-v1 in less than a minute."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -16,7 +17,12 @@ Row = Dict[str, float]
 Describe = Callable[[Row], str]
 """Puts a row into a sentence for whoever watches; empty if there is nothing to say."""
 
-_PLAIN_INTERVAL_S = 10.0
+_PLAIN_INTERVAL_S, _NOTE_INTERVAL_S = 10.0, 60.0
+"""Between two lines where the output is no terminal, and between two times that one of them ends with the same sentence."""
+_OF = {
+    "training": "of episodes in training, whose actions are noisy",
+    "evaluation": "of the last evaluation's, without noise",
+}
 _PARTS = ("physics", "task", "environment", "policy", "update")
 
 
@@ -36,11 +42,14 @@ class Display:
         self._total_steps, self._max_seconds, self._age = total_steps, max_seconds, age
         self._describe = describe or (lambda row: "")
         self._rate = 0.0
-        self._last_print = -math.inf
+        self._last_print = self._last_note = -math.inf
+        self._note = ""
         self._last_eval: Row = {k: v for k, v in (before or {}).items() if k.startswith("eval_")}
         self._health: Row = {}
         self._live: Optional[Live] = None
-        if self._console.is_terminal:
+        if (
+            self._console.is_terminal and not self._console.is_dumb_terminal
+        ):  # on a dumb one a panel is seen at the end only
             self._live = Live(Text("starting ..."), console=self._console, refresh_per_second=4)
             self._live.start()
 
@@ -81,8 +90,8 @@ class Display:
         return min(done, 1.0), max(left, 0.0)
 
     def _success(self, row: Row) -> List[str]:
-        """The success of training episodes, and that of the last evaluation if there was one, each with its name."""
-        texts = [f"{_percent(row.get('success_rate'))} in training"]
+        """The success of training episodes, and that of the last evaluation, each with its name, as far as they are known."""
+        texts = [f"{_percent(row['success_rate'])} in training"] if "success_rate" in row else []
         if "eval_success_rate" in self._last_eval:
             texts.append(f"{_percent(self._last_eval['eval_success_rate'])} in evaluation")
         return texts
@@ -94,24 +103,33 @@ class Display:
     def _line(self, row: Row) -> str:
         _, left = self._progress(row)
         parts = [
-            f"{row['env_steps'] / 1e6:.2f} M of {self._total_steps / 1e6:g} M steps",
+            _steps(row["env_steps"], self._total_steps),
             f"{self._rate / 1e3:.1f} k/s, {_split(row)}",
-            f"success {', '.join(self._success(row))}",
+            f"success {', '.join(self._success(row))}" if self._success(row) else "",
             f"reward {row.get('reward', math.nan):.3g}",
             f"kl {row.get('kl', math.nan):.4f}",
             f"lr {row.get('learning_rate', math.nan):.1e}",
             f"left {_duration(left)}",
             self._troubles(),
-            self._describe(row),
+            self._new_note(row),
         ]
         return " | ".join(part for part in parts if part)
+
+    def _new_note(self, row: Row) -> str:
+        """What there is to say about a row; empty if that was said within the last minute, be it of other numbers."""
+        note, now = self._describe(row), time.monotonic()
+        words = re.sub(r"[\d.]+", "", note)
+        if words == self._note and now - self._last_note < _NOTE_INTERVAL_S:
+            return ""
+        self._note, self._last_note = words, now
+        return note
 
     def _panel(self, row: Row, own: Row) -> Group:
         done, left = self._progress(row)
         width = self._console.width
         head = [
             f"{100 * done:.1f} %",
-            f"{row['env_steps'] / 1e6:.2f} M of {self._total_steps / 1e6:g} M steps",
+            _steps(row["env_steps"], self._total_steps),
             f"{_duration(row['wall_s'])} gone, {_duration(left)} left",
         ]
         bar = Table.grid(padding=(0, 2))
@@ -126,10 +144,9 @@ class Display:
         body.add_column(no_wrap=True)
         body.add_column()
         body.add_row("[bold]steps/s", f"{self._rate / 1e3:.1f} k; {_split(row)}")
-        names = ("of episodes in training, whose actions are noisy", "of the last evaluation's, without noise")
-        for text, name in zip(self._success(row), names):
-            share = text.split(" in ")[0]
-            body.add_row("[bold green]success", f"[bold green]{share}[/] {name}")
+        for text in self._success(row):
+            share, _, where = text.partition(" in ")
+            body.add_row("[bold green]success", f"[bold green]{share}[/] {_OF[where]}")
         sentence = self._describe(row)
         if sentence:  # beside success, because it says why that is what it is
             body.add_row("[bold cyan]note", Text(sentence, style="cyan"))
@@ -160,6 +177,11 @@ def _columns(values: Row, width: int) -> Table:
             row += [f"[dim]{name}", value]
         table.add_row(*row)
     return table
+
+
+def _steps(done: float, total: float) -> str:
+    """`0.25 M of 50 M steps`; of a short run `1,280 of 20,000 steps`."""
+    return f"{done:,.0f} of {total:,} steps" if total < 1e6 else f"{done / 1e6:.2f} M of {total / 1e6:g} M steps"
 
 
 def _split(row: Row) -> str:

@@ -15,7 +15,8 @@ Names are stable.  A line of metrics.jsonl has, for each iteration:
 - after an evaluation `eval_*`, after a checkpoint `diagnostics_*`.
 
 A value that is not finite is null.  On a GPU `physics_ms` and `policy_ms` are measured now and then, the others each time.
-TensorBoard has the same values under `charts/`, `losses/`, `task/`, `eval/` and `diagnostics/`.
+TensorBoard has the same values under `charts/`, `losses/`, `task/`, `eval/` and `diagnostics/`, and some of them a second
+time under the names that CleanRL uses, see `CLEANRL`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import IO, Any, Dict, Iterator, List, Optional, Set
+from typing import IO, Any, Callable, Dict, Iterator, List, Optional, Sequence, Set
 
 from ppo_grasp.display import Describe, Display
 from ppo_grasp.run.files import replace_file
@@ -38,9 +39,23 @@ LOSSES = (
     *("policy_loss", "value_loss", "entropy", "kl", "clip_fraction", "grad_norm", "explained_variance"),
     *("learning_rate", "action_std", "nonfinite_steps", "kl_stopped_steps", "finite_weights"),
 )
+CLEANRL = {
+    "episode_return": "charts/episodic_return",
+    "episodic_return": "charts/episodic_return",
+    "episode_steps": "charts/episodic_length",
+    "episodic_length": "charts/episodic_length",
+    "steps_per_s": "charts/SPS",
+    "learning_rate": "charts/learning_rate",
+    "kl": "losses/approx_kl",
+    "clip_fraction": "losses/clipfrac",
+}
+"""Our name -> CleanRL's tag, so that a run can be laid beside runs of other programs.  Its `losses/policy_loss`, `value_loss`,
+`entropy` and `explained_variance` are ours, too.  Returns and lengths are means over the episodes that ended in an iteration."""
 FILE = "metrics.jsonl"
 
 Row = Dict[str, float]
+Tracker = Callable[[Row], None]
+"""Takes a row to another place, such as Weights & Biases.  It must return soon, and deal with its own trouble."""
 
 
 def process_age() -> float:
@@ -65,6 +80,13 @@ def tensorboard_tag(name: str) -> str:
     return f"{group}/{name}"
 
 
+def tagged(row: Row) -> Row:
+    """The values of a row under all their tags, without `env_steps`, which is what they are drawn over."""
+    found = {tensorboard_tag(name): value for name, value in row.items() if name != "env_steps"}
+    found.update({CLEANRL[name]: value for name, value in row.items() if name in CLEANRL})
+    return found
+
+
 class MetricsLogger:
     """Appends rows to a run's files, and shows them in the terminal.
 
@@ -79,12 +101,13 @@ class MetricsLogger:
         iteration: int,
         env_steps: int,
         describe: Optional[Describe] = None,
+        trackers: Sequence[Tracker] = (),
     ) -> None:
         """iteration, env_steps: where the run goes on; what the files hold from after that point is dropped.
-        describe: puts a row into words for the terminal, see `Display`."""
+        describe: puts a row into words for the terminal, see `Display`.  trackers: get each row, too."""
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and only a training run needs it
 
-        self._path = run_dir / FILE
+        self._path, self._trackers = run_dir / FILE, trackers
         self._file: Optional[IO[str]] = None
         self._said: Set[str] = set()
         self._tensorboard: Any = None
@@ -110,9 +133,10 @@ class MetricsLogger:
         step = int(row["env_steps"])
         if self._tensorboard is not None:
             with self._excused("TensorBoard's file"):
-                for name, value in row.items():
-                    if name != "env_steps":
-                        self._tensorboard.add_scalar(tensorboard_tag(name), value, step)
+                for tag, value in tagged(row).items():
+                    self._tensorboard.add_scalar(tag, value, step)
+        for track in self._trackers:
+            track(row)
         self._display.show(row, {k: v for k, v in row.items() if tensorboard_tag(k).startswith("task/")})
 
     def close(self, message: str = "") -> None:

@@ -7,7 +7,7 @@ import math
 import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from ppo_grasp.device.ranges import mark_ranges, named_range, time_physics
 from ppo_grasp.device.timing import now
 from ppo_grasp.display import Describe
 from ppo_grasp.distributed import ALONE, GRACE_S, RankError, Ranks, Silent
-from ppo_grasp.metrics import CHARTS, COUNTERS, LOSSES, MetricsLogger, process_age
+from ppo_grasp.metrics import CHARTS, COUNTERS, LOSSES, MetricsLogger, Tracker, process_age
 from ppo_grasp.ppo import PPO
 from ppo_grasp.rollout import RolloutBuffer
 from ppo_grasp.run.config import TrainerCfg
@@ -88,6 +88,7 @@ class Trainer:
         self.evaluate = evaluate
         self.evaluation = RunningEvaluation(eval_task, cfg.seed + 1, self.device, ranks)
         self.describe = describe
+        self.trackers: List[Tracker] = []  # where else each row of metrics goes
         self.config: Dict[str, Any] = {"trainer": asdict(cfg), "task": extra_config or {}}
         if ranks.size > 1:
             self.config["processes"] = ranks.size
@@ -390,7 +391,7 @@ class Trainer:
         if not self.ranks.writes:
             return Silent()
         write_config(self.run_dir / "config.json", {**self.config, "versions": versions()})
-        cfg = self.cfg
-        max_seconds = None if cfg.max_minutes is None else 60.0 * cfg.max_minutes
-        logged = self.iteration - (self.unlogged is not None)
-        return MetricsLogger(self.run_dir, cfg.total_timesteps, max_seconds, logged, self.env_steps, self.describe)
+        minutes = self.cfg.max_minutes
+        limits = (self.cfg.total_timesteps, None if minutes is None else 60.0 * minutes)
+        at = (self.iteration - (self.unlogged is not None), self.env_steps)
+        return MetricsLogger(self.run_dir, *limits, *at, self.describe, self.trackers)

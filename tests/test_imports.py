@@ -32,7 +32,7 @@ MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
 DOORS = ("tasks", "tasks.gymnasium_ids", "tasks.compile_kernels", "tasks.hands.__main__", "tasks.objects.__main__")
 """They open a command or a name of another room, and hold nothing."""
 ADAPTERS = "ppo_grasp.adapters"
-ONLY_IN = {"tensorboard": ("metrics",), "rich": ("display",)}
+ONLY_IN = {"tensorboard": ("metrics",), "rich": ("display",), "wandb": ("wandb",)}
 """Of the engine's modules, those that may import these packages."""
 
 

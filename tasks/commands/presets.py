@@ -43,7 +43,7 @@ COMMON = {
         ),
         *("--ppo.num-steps", "--ppo.minibatch-size", "--ppo.learning-rate"),
     ),
-    "How it is measured meanwhile": ("--eval-objects", "--eval-envs", "--eval-interval", "--video-every"),
+    "How it is measured meanwhile": ("--eval-objects", "--eval-envs", "--eval-interval", "--video-every", "--wandb"),
 }
 """What `--help` shows, by title; `--help-all` shows all options."""
 
@@ -112,6 +112,13 @@ class _TrainArgs:
     video_every: Optional[int] = None
     """Environment steps between two videos of the policy, which another process makes beside the training, into runs/NAME/videos
     and TensorBoard: at the first evaluation after so many steps.  None: no videos."""
+    wandb: bool = False
+    """Also send settings, metrics, videos and evaluations to Weights & Biases.  WANDB_ENTITY says to whose account, and
+    WANDB_MODE=offline keeps them in the run's directory."""
+    wandb_project: Optional[str] = None
+    """The project there; by default WANDB_PROJECT, or ppo-grasp."""
+    wandb_name: Optional[str] = None
+    """The run's name there; by default WANDB_NAME, or that of the run's directory."""
     trainer: Annotated[TrainerArgs, Flat] = field(default_factory=TrainerArgs)
     task: Annotated[GraspCfg, Flat] = field(default_factory=GraspCfg)
 

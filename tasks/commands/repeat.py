@@ -15,7 +15,7 @@ from tasks.evaluation.settings import FOR_OLD_CHECKPOINTS, SettingsError, rebuil
 from tasks.simulators import registry
 
 CONFIG = "config.json"
-NOT_REPEATED = ("config", "run_dir", "resume", "trainer", "task")
+NOT_REPEATED = ("config", "run_dir", "resume", "wandb", "wandb_project", "wandb_name", "trainer", "task")
 """Fields of `TrainArgs` that are not in the file's `task`: those of one start alone, and those with a place of their own."""
 FOLLOW = ("hand_names", "threads", "reward_weights", "grasp")
 """What else is in the file's `task`: it follows from the settings, or has another name."""

@@ -14,10 +14,12 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 import torch
 
 from ppo_grasp import ActorCritic, CheckpointError, Trainer, find_last, load_policy
+from ppo_grasp.checkpoint import versions
 from ppo_grasp.device.policy_runner import PolicyRunner
 from ppo_grasp.distributed import RankError, Ranks, join
 from ppo_grasp.metrics import FILE as METRICS
 from ppo_grasp.run.files import directory_lock, discard_if_empty, new_directory
+from ppo_grasp.trackers import wandb
 from tasks.commands import errors, options, repeat
 from tasks.commands.clips import Clips
 from tasks.commands.loading import checkpoint_path, load_set, mesh_options
@@ -131,17 +133,29 @@ def train_in(
         trainer.load(checkpoint)
     elif policy is not None:
         trainer.begin_with(policy)
-    finished = False
+    tracker = tracked(args, trainer, clips.folder)
+    result: Dict[str, float] = {}
     try:
         result = trainer.run()
-        finished = not result["interrupted"]
     finally:
-        clips.close(wait=finished)
+        clips.close(wait=bool(result) and not result["interrupted"])
+        if tracker is not None:
+            tracker.close(failed=not result)
     if ranks.writes:
         after_training(run_dir)
     ranks.close()
     if result["interrupted"]:
         raise SystemExit(128 + (int(result["signal"]) or signal.SIGINT))
+
+
+def tracked(args: TrainArgs, trainer: Trainer, videos: Path) -> Optional[wandb.WandbRun]:
+    """Makes a training send its numbers to Weights & Biases, if that is asked for.  Of several processes the first does."""
+    if not args.wandb or not trainer.ranks.writes:
+        return None
+    settings = {**trainer.config, "versions": versions()}
+    tracker = wandb.WandbRun(trainer.run_dir, settings, args.wandb_project, args.wandb_name, videos)
+    trainer.trackers.append(tracker.log)
+    return tracker
 
 
 def agree(
@@ -173,6 +187,10 @@ def share(eval_envs: int, ranks: Ranks) -> int:
 def check(args: TrainArgs) -> None:
     """Raises ValueError for values that cannot be meant, before anything slow."""
     options.check_values(args)
+    if args.wandb:
+        wandb.require()
+    elif args.wandb_project or args.wandb_name:
+        raise ValueError("--wandb-project and --wandb-name do nothing without --wandb: add it")
     check_together(args, registry.choose(args.sim))
     Layout(ACTOR, get_hand(args.hand)).columns(args.task.hidden_inputs)
     observation_sizes(get_hand(args.hand), args.task.history_inputs, args.task.history)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from pathlib import Path
 from typing import Dict
 
@@ -79,6 +80,25 @@ def test_tensorboard_holds_the_values_and_drops_what_a_resume_repeats(tmp_path: 
     ]
 
 
+def test_tensorboard_has_the_names_of_other_libraries_too(tmp_path: Path) -> None:
+    """Those of CleanRL's ppo_continuous_action.py, by which people compare runs."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    losses = {"policy_loss": 1.0, "value_loss": 2.0, "entropy": 3.0, "explained_variance": 4.0}
+    more = {"kl": 5.0, "clip_fraction": 6.0, "learning_rate": 7.0, "episode_return": 8.0, "episode_steps": 9.0}
+    log = MetricsLogger(tmp_path, 1000, None, iteration=0, env_steps=0)
+    log.log(row(1, **losses, **more))
+    log.close()
+    events = accumulator.EventAccumulator(str(tmp_path)).Reload()
+    of_cleanrl = {
+        **{f"losses/{name}": value for name, value in losses.items()},
+        **{"losses/approx_kl": 5.0, "losses/clipfrac": 6.0, "charts/learning_rate": 7.0, "charts/SPS": 50.0},
+        **{"charts/episodic_return": 8.0, "charts/episodic_length": 9.0},
+    }
+    for tag, value in of_cleanrl.items():
+        assert [(e.step, e.value) for e in events.Scalars(tag)] == [(100, value)], tag
+    assert {"losses/kl", "charts/steps_per_s", "task/episode_return"} <= set(events.Tags()["scalars"])
+
+
 def test_plain_output_names_what_matters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = MetricsLogger(tmp_path, 1000, None, iteration=0, env_steps=0)
     log.stage("compiling ...")
@@ -147,6 +167,36 @@ def test_without_the_simulations_time_the_split_names_the_environment(
     log.close()
     out = capsys.readouterr().out
     assert "environment 60 %, policy 10 %, update 30 %" in out and "physics" not in out
+
+
+def test_the_same_sentence_is_said_once_a_minute(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the output is no terminal: the line comes every ten seconds, and what there is to say of it not as often."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    sentences = iter(["waits for 9 s", "waits for 8.5 s", "waits for 7 s", "overflows", "overflows"])
+    log = MetricsLogger(tmp_path, 20_000, None, iteration=0, env_steps=0, describe=lambda row: next(sentences))
+    for i, at in enumerate((0, 11, 62, 73, 84)):
+        now[0] = at
+        log.log(row(i + 1))
+    log.close()
+    ends = [line.rpartition(" | ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert [end for end in ends if "left" not in end] == ["waits for 9 s", "waits for 7 s", "overflows"]
+    assert len(ends) == 5
+
+
+def test_a_dumb_terminal_gets_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A panel cannot be drawn again there, so that it would be seen at the end only."""
+    for name, value in {"FORCE_COLOR": "1", "TERM": "dumb"}.items():
+        monkeypatch.setenv(name, value)
+    log = MetricsLogger(tmp_path, 20_000, None, iteration=0, env_steps=0)
+    log.log({name: value for name, value in row(13).items() if name != "success_rate"})
+    out = capsys.readouterr().out
+    assert out.startswith("1,300 of 20,000 steps | ") and "\x1b" not in out and "success" not in out
+    log.close()
 
 
 def test_a_row_is_put_into_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

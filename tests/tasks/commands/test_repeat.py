@@ -68,6 +68,7 @@ def test_every_setting_comes_back(words: Tuple[str, ...], tmp_path: Path) -> Non
         changed(replace(defaults(words), **named)), eval_objects="holdout", init_policy=Path("p.pt"), object_count=7
     )
     args.task = replace(args.task, reward_weights={"lift": 0.25}, hidden_inputs=("goal_pose",))
+    args.wandb = False  # it is not repeated
     again = defaults_with_config(["--config", str(write(tmp_path / "c.json", args, sim))])
     own = registry.get(sim).settings_field
     others = {entry.settings_field for entry in registry.SIMULATORS} - {own}  # the file has those that were used
