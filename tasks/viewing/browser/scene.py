@@ -44,7 +44,7 @@ class BrowserScene:
         self._reached: Optional[np.ndarray] = None
         self._places = np.zeros((0, 3))
         self._make_room()
-        server.on_client_connect(lambda client: self._place_camera(client.camera, client.camera.aspect))
+        server.on_client_connect(self._welcome)
 
     def _make_room(self) -> None:
         """Table and light."""
@@ -77,7 +77,23 @@ class BrowserScene:
         """Points the cameras of those who look, and of those who come, at the hands."""
         self._place_camera(self.server.initial_camera, 1.6)
         for client in self.server.get_clients().values():
-            self._place_camera(client.camera, client.camera.aspect)
+            self._place_camera(client.camera, _aspect(client.camera))
+
+    def _welcome(self, client: Any) -> None:
+        """Places the camera of somebody who comes, and again when a phone is turned.
+
+        While a page is still being laid out, the browser tells a size that is not yet its own; the right one follows.
+        """
+        upright: List[bool] = []
+
+        def look_again(camera: Any) -> None:
+            aspect = _aspect(camera)
+            if [aspect < 1] != upright:
+                upright[:] = [aspect < 1]
+                self._place_camera(camera, aspect)
+
+        client.camera.on_update(look_again)
+        look_again(client.camera)
 
     def _place_camera(self, camera: Any, aspect: float) -> None:
         """aspect: width over height.  A narrow picture is taken from further away, and leaves room below for the controls."""
@@ -186,6 +202,11 @@ class BrowserScene:
             frames.batched_wxyzs = shown.fingertip_quat.reshape(-1, 4).astype(np.float32)
         if self.show_forces:
             forces.points = _arrows(tips, shown.fingertip_force.reshape(-1, 3))
+
+
+def _aspect(camera: Any) -> float:
+    """Width over height of somebody's picture."""
+    return float(camera.image_width / max(1, camera.image_height))
 
 
 def _arrows(points: np.ndarray, forces: np.ndarray) -> np.ndarray:
