@@ -39,6 +39,10 @@ DISTANCE = 0.66
 """m from there to the camera, for one hand."""
 AZIMUTH, ELEVATION = 182.0, -24.0
 """deg, MuJoCo's: from above, and from where thumb and fingers close, so that the back of the hand hides neither."""
+ELEVATION_OF_MANY = -30.0
+"""deg, for several hands, so that the rows do not hide each other."""
+WIDTH, HEIGHT = 0.46, 0.45
+"""m, what a hand needs in the picture: to the sides, and from the table up to where it lifts its object."""
 SWING, SWING_SECONDS = 22.0, 16.0
 """deg to either side, and the period: the camera of a video turns slowly."""
 FIELD_OF_VIEW = 42.0
@@ -56,9 +60,9 @@ class Light(NamedTuple):
 
 LIGHTS = (Light((0.75, 1.05, 1.9), 0.55, True), Light((-1.3, -0.9, 1.1), 0.20, False))
 """One that casts shadows, and a weak one for what lies in them."""
-CUTOFF, EXPONENT = 45.0, 7.0
+CUTOFF, EXPONENT = 60.0, 3.0
 """deg, half the angle of a spotlight; and how much darker it is at its edge."""
-AMBIENT = 0.38
+AMBIENT = 0.40
 """Light from everywhere."""
 
 
@@ -80,10 +84,15 @@ class View(NamedTuple):
         return np.asarray(self.look_at) - self.distance * towards
 
 
+def grid(count: int) -> Tuple[int, int]:
+    """Rows and columns of so many hands."""
+    columns = max(1, math.ceil(math.sqrt(count)))
+    return -(-count // columns), columns
+
+
 def places(count: int) -> np.ndarray:
     """(count, 2) m, where so many hands stand on the table: a grid about the origin, the first row the furthest from the camera."""
-    columns = max(1, math.ceil(math.sqrt(count)))
-    rows = -(-count // columns)
+    rows, columns = grid(count)
     index = np.arange(count)
     found = np.stack([index // columns, index % columns], axis=1).astype(float)
     return SPACING * (found - np.array([(rows - 1) / 2, (columns - 1) / 2]))
@@ -97,12 +106,20 @@ def object_colour(number: int) -> Tuple[float, float, float]:
 def view(count: int = 1, seconds: float = 0.0) -> View:
     """The camera for so many hands, at a time of a video; at 0 s it stands where a window's begins."""
     swing = SWING * math.sin(2 * math.pi * seconds / SWING_SECONDS)
-    columns = math.ceil(math.sqrt(count))
+    rows, columns = grid(count)
+    if columns == 1:
+        return View((0.0, 0.0, TABLE_HEIGHT + LOOK_AT_HEIGHT), DISTANCE, AZIMUTH + swing, ELEVATION)
+    tilt = math.radians(ELEVATION_OF_MANY)
+    tall = math.tan(math.radians(FIELD_OF_VIEW / 2))
+    nearer = SPACING * (rows - 1) / 2 * math.cos(tilt)
+    """m, by which the first row is nearer to the camera than the middle"""
+    for_width = nearer + (SPACING * (columns - 1) + WIDTH) / (2 * tall * 16 / 9)
+    for_height = (HEIGHT * math.cos(tilt) - SPACING * (rows - 1) * math.sin(tilt) + 0.2) / (2 * tall)
     return View(
-        look_at=(0.0, 0.0, TABLE_HEIGHT + LOOK_AT_HEIGHT - 0.08 * (columns > 1)),
-        distance=DISTANCE + 0.38 * (columns - 1),
+        look_at=(0.0, 0.0, TABLE_HEIGHT + LOOK_AT_HEIGHT - 0.06),
+        distance=max(for_width, for_height),
         azimuth=AZIMUTH + swing,
-        elevation=ELEVATION - (6.0 if columns > 1 else 0.0),
+        elevation=ELEVATION_OF_MANY,
     )
 
 
