@@ -32,9 +32,10 @@ from tasks.viewing.watched import Snapshot
 from tasks.viewing.watching import play_round
 
 THINGS = (
-    *("drawing_teapot", "scan_rubber_duck", "scan_banana"),
-    *("drawing_camera_slr", "drawing_claw_hammer", "drawing_toy_car"),
+    *("drawing_camera_slr", "drawing_toy_car", "drawing_teapot"),
+    *("scan_rubber_duck", "drawing_claw_hammer", "scan_pear"),
 )
+"""In the order of the colours of objects: the fourth is yellow, the last is green."""
 FRAME_MS = 50
 """A step of the control takes 33 ms, so the picture is a little slower than reality."""
 LAST_MS = 1000
@@ -60,7 +61,8 @@ def things() -> ObjectSet:
         for path in Path(folder).iterdir():
             if path.stem not in THINGS:
                 path.unlink()
-        return load_objects(folder)
+        found = {item.name: item for item in load_objects(folder).objects}
+    return ObjectSet.of("household", [found[name] for name in THINGS])
 
 
 def play(objects: ObjectSet, seed: int) -> List[Snapshot]:

@@ -41,8 +41,10 @@ AZIMUTH, ELEVATION = 182.0, -24.0
 """deg, MuJoCo's: from above, and from where thumb and fingers close, so that the back of the hand hides neither."""
 ELEVATION_OF_MANY = -30.0
 """deg, for several hands, so that the rows do not hide each other."""
-WIDTH, HEIGHT = 0.46, 0.45
-"""m, what a hand needs in the picture: to the sides, and from the table up to where it lifts its object."""
+WIDE, TALL, DEEP = 0.25, 0.40, 0.1
+"""m, what a hand needs in the picture: to the sides, from the table up to where it lifts its object, and away from the camera."""
+MARGIN, WIDE_PICTURE = 0.93, 16 / 9
+"""Share of the picture that hands fill, and the picture's width over its height."""
 SWING, SWING_SECONDS = 22.0, 16.0
 """deg to either side, and the period: the camera of a video turns slowly."""
 FIELD_OF_VIEW = 42.0
@@ -106,21 +108,23 @@ def object_colour(number: int) -> Tuple[float, float, float]:
 def view(count: int = 1, seconds: float = 0.0) -> View:
     """The camera for so many hands, at a time of a video; at 0 s it stands where a window's begins."""
     swing = SWING * math.sin(2 * math.pi * seconds / SWING_SECONDS)
-    rows, columns = grid(count)
-    if columns == 1:
+    if count == 1:
         return View((0.0, 0.0, TABLE_HEIGHT + LOOK_AT_HEIGHT), DISTANCE, AZIMUTH + swing, ELEVATION)
-    tilt = math.radians(ELEVATION_OF_MANY)
-    tall = math.tan(math.radians(FIELD_OF_VIEW / 2))
-    nearer = SPACING * (rows - 1) / 2 * math.cos(tilt)
-    """m, by which the first row is nearer to the camera than the middle"""
-    for_width = nearer + (SPACING * (columns - 1) + WIDTH) / (2 * tall * 16 / 9)
-    for_height = (HEIGHT * math.cos(tilt) - SPACING * (rows - 1) * math.sin(tilt) + 0.2) / (2 * tall)
-    return View(
-        look_at=(0.0, 0.0, TABLE_HEIGHT + LOOK_AT_HEIGHT - 0.06),
-        distance=max(for_width, for_height),
-        azimuth=AZIMUTH + swing,
-        elevation=ELEVATION_OF_MANY,
-    )
+    look_at = (0.0, 0.0, TABLE_HEIGHT + LOOK_AT_HEIGHT - 0.06)
+    return View(look_at, _distance_for_all(count, look_at[2]), AZIMUTH + swing, ELEVATION_OF_MANY)
+
+
+def _distance_for_all(count: int, height: float) -> float:
+    """m from the middle at this height from which all hands are in the picture, with a margin."""
+    half = np.array([DEEP / 2, 0.0])
+    towards, aside = np.concatenate([places(count) + half, places(count) - half]).T
+    low, high = TABLE_HEIGHT - height, TABLE_HEIGHT + TALL - height
+    tilt, tall = math.radians(-ELEVATION_OF_MANY), MARGIN * math.tan(math.radians(FIELD_OF_VIEW / 2))
+    needed = [(np.abs(aside) + WIDE / 2) / (tall * WIDE_PICTURE) + towards * math.cos(tilt) + high * math.sin(tilt)]
+    for up in (low, high):
+        shown = up * math.cos(tilt) - towards * math.sin(tilt)
+        needed.append(np.abs(shown) / tall + towards * math.cos(tilt) + up * math.sin(tilt))
+    return float(np.max(needed))
 
 
 def rings(segments: int = 48, around: int = 6) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -17,6 +17,8 @@ from tasks.viewing.watched import Snapshot
 
 LEAST_FORCE = 0.05
 """N.  Smaller forces have no arrow."""
+ASIDE_OF_PANEL = 0.1
+"""Share of its distance by which a camera on several hands looks to their right, where the controls are."""
 LONGEST_ARROW = 0.15
 """m"""
 ASIDE = (0.0, 0.0, -10.0)
@@ -96,14 +98,15 @@ class BrowserScene:
         look_again(client.camera)
 
     def _place_camera(self, camera: Any, aspect: float) -> None:
-        """aspect: width over height.  A narrow picture is taken from further away, and leaves room below for the controls."""
+        """aspect: width over height.  The controls hide a part of the picture: on a narrow one below, and else on the right."""
         view = look.view(max(1, self._count))
-        if self._count > 1:  # the controls hide a part of the picture
-            view = view._replace(distance=1.12 * view.distance)
+        x, y, z = view.look_at
         if aspect < 1:
             further = view.distance * min(1.5, 0.8 / aspect)
-            x, y, z = view.look_at
             view = view._replace(distance=further, look_at=(x, y, z - 0.18 * further))
+        elif self._count > 1:
+            further = 1.12 * view.distance
+            view = view._replace(distance=further, look_at=(x, y + ASIDE_OF_PANEL * further, z))
         camera.position, camera.look_at, camera.fov = tuple(view.position), view.look_at, np.radians(look.FIELD_OF_VIEW)
 
     def show(self, shown: Snapshot, objects: ObjectSet) -> None:
