@@ -7,12 +7,16 @@ VENV38 ?= .venv/py38
 TESTS38 ?= tests/ppo_grasp tests/tasks tests/test_python38.py tests/test_command_line.py
 IGNORE38 = --ignore=tests/tasks/simulators/mujoco --ignore=tests/tasks/simulators/mujoco_warp
 
-.PHONY: check test fuzz test-py38 imports-py38
+.PHONY: check docs test fuzz test-py38 imports-py38
 
 check:
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+
+# The documentation as a site, in build/site; needs `pip install -c constraints.txt -e '.[docs]'`.  Warnings are errors.
+docs:
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
 
 test:
 	$(PYTHON) -m pytest -n 2 --dist loadfile

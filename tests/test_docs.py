@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, Set, Tuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("checkpoints/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("checkpoints/*.md")])
 COMMANDS = ("train.py", "play.py", "evaluate_policy.py")
 
 

@@ -39,6 +39,12 @@ DISTANCE = 0.66
 """m from there to the camera, for one hand."""
 AZIMUTH, ELEVATION = 182.0, -24.0
 """deg, MuJoCo's: from above, and from where thumb and fingers close, so that the back of the hand hides neither."""
+ELEVATION_OF_MANY = -30.0
+"""deg, for several hands, so that the rows do not hide each other."""
+WIDE, TALL, DEEP = 0.25, 0.40, 0.1
+"""m, what a hand needs in the picture: to the sides, from the table up to where it lifts its object, and away from the camera."""
+MARGIN, WIDE_PICTURE = 0.93, 16 / 9
+"""Share of the picture that hands fill, and the picture's width over its height."""
 SWING, SWING_SECONDS = 22.0, 16.0
 """deg to either side, and the period: the camera of a video turns slowly."""
 FIELD_OF_VIEW = 42.0
@@ -56,9 +62,9 @@ class Light(NamedTuple):
 
 LIGHTS = (Light((0.75, 1.05, 1.9), 0.55, True), Light((-1.3, -0.9, 1.1), 0.20, False))
 """One that casts shadows, and a weak one for what lies in them."""
-CUTOFF, EXPONENT = 45.0, 7.0
+CUTOFF, EXPONENT = 60.0, 3.0
 """deg, half the angle of a spotlight; and how much darker it is at its edge."""
-AMBIENT = 0.38
+AMBIENT = 0.40
 """Light from everywhere."""
 
 
@@ -80,10 +86,15 @@ class View(NamedTuple):
         return np.asarray(self.look_at) - self.distance * towards
 
 
+def grid(count: int) -> Tuple[int, int]:
+    """Rows and columns of so many hands."""
+    columns = max(1, math.ceil(math.sqrt(count)))
+    return -(-count // columns), columns
+
+
 def places(count: int) -> np.ndarray:
     """(count, 2) m, where so many hands stand on the table: a grid about the origin, the first row the furthest from the camera."""
-    columns = max(1, math.ceil(math.sqrt(count)))
-    rows = -(-count // columns)
+    rows, columns = grid(count)
     index = np.arange(count)
     found = np.stack([index // columns, index % columns], axis=1).astype(float)
     return SPACING * (found - np.array([(rows - 1) / 2, (columns - 1) / 2]))
@@ -97,13 +108,23 @@ def object_colour(number: int) -> Tuple[float, float, float]:
 def view(count: int = 1, seconds: float = 0.0) -> View:
     """The camera for so many hands, at a time of a video; at 0 s it stands where a window's begins."""
     swing = SWING * math.sin(2 * math.pi * seconds / SWING_SECONDS)
-    columns = math.ceil(math.sqrt(count))
-    return View(
-        look_at=(0.0, 0.0, TABLE_HEIGHT + LOOK_AT_HEIGHT - 0.08 * (columns > 1)),
-        distance=DISTANCE + 0.38 * (columns - 1),
-        azimuth=AZIMUTH + swing,
-        elevation=ELEVATION - (6.0 if columns > 1 else 0.0),
-    )
+    if count == 1:
+        return View((0.0, 0.0, TABLE_HEIGHT + LOOK_AT_HEIGHT), DISTANCE, AZIMUTH + swing, ELEVATION)
+    look_at = (0.0, 0.0, TABLE_HEIGHT + LOOK_AT_HEIGHT - 0.06)
+    return View(look_at, _distance_for_all(count, look_at[2]), AZIMUTH + swing, ELEVATION_OF_MANY)
+
+
+def _distance_for_all(count: int, height: float) -> float:
+    """m from the middle at this height from which all hands are in the picture, with a margin."""
+    half = np.array([DEEP / 2, 0.0])
+    towards, aside = np.concatenate([places(count) + half, places(count) - half]).T
+    low, high = TABLE_HEIGHT - height, TABLE_HEIGHT + TALL - height
+    tilt, tall = math.radians(-ELEVATION_OF_MANY), MARGIN * math.tan(math.radians(FIELD_OF_VIEW / 2))
+    needed = [(np.abs(aside) + WIDE / 2) / (tall * WIDE_PICTURE) + towards * math.cos(tilt) + high * math.sin(tilt)]
+    for up in (low, high):
+        shown = up * math.cos(tilt) - towards * math.sin(tilt)
+        needed.append(np.abs(shown) / tall + towards * math.cos(tilt) + up * math.sin(tilt))
+    return float(np.max(needed))
 
 
 def rings(segments: int = 48, around: int = 6) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 from tasks.objects import OBJECT_SETS, ObjectError, ObjectSet, load_objects
 from tasks.objects.meshes.load import load_mesh
 from tasks.objects.meshes.read import SUFFIXES
+from tasks.viewing.browser.dropping import TAKES_DROPPED_FILES
 from tasks.viewing.browser.scene import BrowserScene
 from tasks.viewing.browser.session import Session
 from tasks.viewing.browser.viewer import MOST_HANDS
@@ -102,9 +103,11 @@ class Controls:
             self.upload = gui.add_upload_button(
                 "Your mesh",
                 disabled=not can_rebuild,
-                hint=f"A {', '.join(SUFFIXES)} file",
+                hint=f"A {', '.join(SUFFIXES)} file; you can also drop it on this page",
                 mime_type=",".join(SUFFIXES),
             )
+        if can_rebuild:
+            gui.add_html(TAKES_DROPPED_FILES)
         self.objects.on_update(lambda _: self._choose())
         self.upload.on_upload(lambda _: self._take_mesh())
 

@@ -17,6 +17,8 @@ from tasks.viewing.watched import Snapshot
 
 LEAST_FORCE = 0.05
 """N.  Smaller forces have no arrow."""
+ASIDE_OF_PANEL = 0.1
+"""Share of its distance by which a camera on several hands looks to their right, where the controls are."""
 LONGEST_ARROW = 0.15
 """m"""
 ASIDE = (0.0, 0.0, -10.0)
@@ -44,7 +46,7 @@ class BrowserScene:
         self._reached: Optional[np.ndarray] = None
         self._places = np.zeros((0, 3))
         self._make_room()
-        server.on_client_connect(lambda client: self._place_camera(client.camera, client.camera.aspect))
+        server.on_client_connect(self._welcome)
 
     def _make_room(self) -> None:
         """Table and light."""
@@ -77,17 +79,34 @@ class BrowserScene:
         """Points the cameras of those who look, and of those who come, at the hands."""
         self._place_camera(self.server.initial_camera, 1.6)
         for client in self.server.get_clients().values():
-            self._place_camera(client.camera, client.camera.aspect)
+            self._place_camera(client.camera, _aspect(client.camera))
+
+    def _welcome(self, client: Any) -> None:
+        """Places the camera of somebody who comes, and again when a phone is turned.
+
+        While a page is still being laid out, the browser tells a size that is not yet its own; the right one follows.
+        """
+        upright: List[bool] = []
+
+        def look_again(camera: Any) -> None:
+            aspect = _aspect(camera)
+            if [aspect < 1] != upright:
+                upright[:] = [aspect < 1]
+                self._place_camera(camera, aspect)
+
+        client.camera.on_update(look_again)
+        look_again(client.camera)
 
     def _place_camera(self, camera: Any, aspect: float) -> None:
-        """aspect: width over height.  A narrow picture is taken from further away, and leaves room below for the controls."""
+        """aspect: width over height.  The controls hide a part of the picture: on a narrow one below, and else on the right."""
         view = look.view(max(1, self._count))
-        if self._count > 1:  # the controls hide a part of the picture
-            view = view._replace(distance=1.12 * view.distance)
+        x, y, z = view.look_at
         if aspect < 1:
             further = view.distance * min(1.5, 0.8 / aspect)
-            x, y, z = view.look_at
             view = view._replace(distance=further, look_at=(x, y, z - 0.18 * further))
+        elif self._count > 1:
+            further = 1.12 * view.distance
+            view = view._replace(distance=further, look_at=(x, y + ASIDE_OF_PANEL * further, z))
         camera.position, camera.look_at, camera.fov = tuple(view.position), view.look_at, np.radians(look.FIELD_OF_VIEW)
 
     def show(self, shown: Snapshot, objects: ObjectSet) -> None:
@@ -186,6 +205,11 @@ class BrowserScene:
             frames.batched_wxyzs = shown.fingertip_quat.reshape(-1, 4).astype(np.float32)
         if self.show_forces:
             forces.points = _arrows(tips, shown.fingertip_force.reshape(-1, 3))
+
+
+def _aspect(camera: Any) -> float:
+    """Width over height of somebody's picture."""
+    return float(camera.image_width / max(1, camera.image_height))
 
 
 def _arrows(points: np.ndarray, forces: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable, Iterator, List
 
 import mujoco
@@ -287,3 +288,36 @@ def test_play_serves_a_browser(run: Callable[..., Any], policy: Path, monkeypatc
     lines = done.out.splitlines()
     assert any(line.startswith("watch in a browser: http://localhost:180") for line in lines)
     assert lines[-1].startswith("3 ") and lines[-1].endswith("not held")
+
+
+class Camera:
+    """What viser has of somebody's camera."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.image_width, self.image_height = width, height
+        self.position, self.look_at, self.fov = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.0
+        self.told: List[Callable[[Any], None]] = []
+
+    def on_update(self, callback: Callable[[Any], None]) -> None:
+        self.told.append(callback)
+
+    @property
+    def distance(self) -> float:
+        return float(np.linalg.norm(np.subtract(self.position, self.look_at)))
+
+
+def test_a_phone_gets_its_camera_once_its_size_is_known(viewer: Viewer) -> None:
+    """The first size that a browser tells is that of an empty canvas, which is wide."""
+    phone, tall = Camera(300, 150), Camera(390, 844)
+    for camera in (phone, tall):
+        viewer.scene._welcome(SimpleNamespace(camera=camera))
+    assert phone.distance < tall.distance
+    phone.image_width, phone.image_height = 390, 844
+    phone.told[0](phone)
+    assert phone.distance == tall.distance and phone.look_at == tall.look_at
+    phone.position = (1.0, 2.0, 3.0)
+    phone.told[0](phone)
+    assert phone.position == (1.0, 2.0, 3.0), "who looks from elsewhere stays there"
+    phone.image_width, phone.image_height = 844, 390
+    phone.told[0](phone)
+    assert phone.distance < tall.distance, "the phone was turned"

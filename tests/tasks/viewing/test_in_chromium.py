@@ -31,6 +31,16 @@ import torch
 from tasks.simulators.mujoco.simulator import MujocoSimulator
 
 HAND = get_hand("shadow")
+WEDGE = "v 0 0 0\nv .06 0 0\nv 0 .06 0\nv 0 0 .06\nf 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n"
+DROP = f"""
+{{
+  const carried = new DataTransfer();
+  carried.items.add(new File([{WEDGE!r}], 'wedge.obj'));
+  const event = new DragEvent('drop', {{ dataTransfer: carried, bubbles: true, cancelable: true }});
+  document.querySelector('canvas').dispatchEvent(event);
+}}
+"""
+"""Drops a mesh on the picture, as a hand with a mouse would."""
 
 
 def build(objects: ObjectSet, hands: int) -> GraspTask:
@@ -104,6 +114,8 @@ def test_hand_and_controls_are_on_the_page(viewer: Viewer, tmp_path: Path) -> No
         before = viewer.session.shown.joint_pos.copy()
         page.click("One step")
         until(lambda: (viewer.session.shown.joint_pos != before).any())
+        page.run(DROP)
+        until(lambda: viewer.session.objects.name == "wedge.obj")
         mesh = tmp_path / "brick.stl"
         mesh.write_bytes(trimesh.creation.box((0.06, 0.05, 0.04)).export(file_type="stl"))
         page.click("Objects")
