@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 from tasks.hands.errors import HandError
 from tasks.hands.pregrasp import VERSION, search
 from tasks.hands.reading.complete import BASE, PALM_SITE, Completed, complete
+from tasks.hands.reading.kept import cache, put
 from tasks.hands.reading.mjcf import read_mjcf
 from tasks.hands.reading.notes import Notes, read_notes
 from tasks.hands.reading.propose import propose
@@ -135,27 +136,15 @@ def toml_beside(path: Path) -> Path | None:
     return None
 
 
-def cache() -> Path:
-    """Where completed hands go."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ppo_grasp" / "hands"
-
-
 def _written(path: Path, text: str) -> Path:
     """The completed MJCF in a folder named by its content, put in place whole."""
     folder = cache() / f"{path.stem}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _put(folder / "hand.xml", text)
+        put(folder / "hand.xml", text)
     except OSError as error:
         raise HandError(f"cannot write the completed hand to {folder}: {error.strerror}") from error
     return folder / "hand.xml"
-
-
-def _put(target: Path, text: str) -> None:
-    if not target.exists():
-        partial = target.with_name(f"{target.name}.{os.getpid()}")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(target)
 
 
 def _searched(spec: HandSpec) -> Searched:
@@ -172,5 +161,5 @@ def _searched(spec: HandSpec) -> Searched:
     except ValueError as error:
         raise HandError(f"{error}: give [pregrasp], palm.centre and palm.grip_yaw in the TOML") from error
     result = Searched(dict(found.grip.pregrasp), found.palm_centre, found.grip_yaw, found.lifted)
-    _put(entry, json.dumps(asdict(result), indent=1))
+    put(entry, json.dumps(asdict(result), indent=1))
     return result

@@ -65,7 +65,8 @@ def _link(model: mujoco.MjModel, body: int, kept: List[int]) -> Link:
     geoms = range(int(model.body_geomadr[body]), int(model.body_geomadr[body]) + int(model.body_geomnum[body]))
     colliding = [g for g in geoms if model.geom_contype[g] or model.geom_conaffinity[g]]
     for geom in colliding or geoms:
-        link.shapes += _shapes(model, geom, f"body {name!r}, geom {model.geom(geom).name or geom}")
+        # What collides does so as its hull in MuJoCo: whoever wrote the file has cut it as far as it should be.
+        link.shapes += _shapes(model, geom, not colliding, f"body {name!r}, geom {model.geom(geom).name or geom}")
     return link
 
 
@@ -87,14 +88,14 @@ def _joint(model: mujoco.MjModel, joint: int) -> Joint:
     )  # fmt: skip
 
 
-def _shapes(model: mujoco.MjModel, geom: int, what: str) -> List[Shape]:
+def _shapes(model: mujoco.MjModel, geom: int, cut: bool, what: str) -> List[Shape]:
     kind = int(model.geom_type[geom])
     pos, turn = model.geom_pos[geom].copy(), to_matrix(model.geom_quat[geom])
     if kind == int(mujoco.mjtGeom.mjGEOM_MESH):
         mesh = int(model.geom_dataid[geom])
         corners = model.mesh_vert[model.mesh_vertadr[mesh] :][: model.mesh_vertnum[mesh]]
         faces = model.mesh_face[model.mesh_faceadr[mesh] :][: model.mesh_facenum[mesh]]
-        return meshes.hulls(corners.astype(float), faces, pos, turn, f"{what}, mesh {model.mesh(mesh).name}")
+        return meshes.hulls(corners.astype(float), faces, pos, turn, f"{what}, mesh {model.mesh(mesh).name}", cut)
     if kind not in PRIMITIVES:
         raise HandError(f"{what}: planes, height fields and the like are no parts of a hand")
     name, used = PRIMITIVES[kind]

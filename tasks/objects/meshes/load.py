@@ -266,10 +266,15 @@ def _size_hint(size: float, scale: float) -> str:
 # --- convex parts ------------------------------------------------------------------------------------------------------
 
 
-def convex_parts(mesh: RawMesh, path: Path, most_parts: int = MAX_PARTS) -> Tuple[List[np.ndarray], bool]:
-    """(at most most_parts arrays of vertices (n, 3), whether to keep the result).  It is not kept if cutting failed."""
+def convex_parts(
+    mesh: RawMesh, path: Path, most_parts: int = MAX_PARTS, dent: float = DENT
+) -> Tuple[List[np.ndarray], bool]:
+    """(at most most_parts arrays of vertices (n, 3), whether to keep the result).  It is not kept if cutting failed.
+
+    dent: m, dents that are not deeper than this are filled.
+    """
     points = mesh.vertices[np.unique(mesh.faces)]
-    tolerance = max(CONVEX_DEPTH * float(np.ptp(points, axis=0).max()), DENT)
+    tolerance = max(CONVEX_DEPTH * float(np.ptp(points, axis=0).max()), dent)
     groups = _convex_groups(mesh, tolerance)
     if groups:
         return merged_parts([_with_volume(p) for p in groups], most_parts), True
