@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Dict, Tuple
+from typing import Dict, Optional, Tuple
 from xml.etree import ElementTree
 
 from tasks.hands.errors import HandError
@@ -64,9 +64,9 @@ def load(path: Path) -> Loaded:
 
 
 def _load(path: Path) -> Loaded:
-    tree = read(path)
     beside = toml_beside(path)
     notes = read_notes(beside) if beside else Notes()
+    tree = read(path, notes.palm)
     for name, (source, ratio) in notes.coupled.items():
         if name not in tree.joints():
             raise HandError(f"[coupled] names {name!r}, which is no joint")
@@ -113,8 +113,8 @@ def _load(path: Path) -> Loaded:
     return Loaded(spec, notes, tuple(hand.tree.notes), completed, lifted, searched)
 
 
-def read(path: Path) -> Tree:
-    """An MJCF or URDF by its content.  Raises HandError."""
+def read(path: Path, palm: Optional[str] = None) -> Tree:
+    """An MJCF or URDF by its content; palm: its palm's body, if that is known.  Raises HandError."""
     try:
         root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -123,9 +123,11 @@ def read(path: Path) -> Tree:
         raise HandError(f"is no XML: {error}") from error
     if root.tag == "robot":
         return read_urdf(path, root)
+    if root.tag == "mujocoinclude":
+        raise HandError("is a part of an MJCF, <mujocoinclude>: give the file that includes it")
     if root.tag != "mujoco":
         raise HandError(f"is neither an MJCF nor a URDF: its first element is <{root.tag}>")
-    return read_mjcf(path)
+    return read_mjcf(path, palm)
 
 
 def toml_beside(path: Path) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from pathlib import Path
-from typing import List
+from typing import Any, List
 
 import numpy as np
 
@@ -63,10 +63,21 @@ def _cut(vertices: np.ndarray, faces: np.ndarray, whole: Hull, what: str) -> Lis
 
 def load(path: Path, scale: np.ndarray, pos: np.ndarray, turn: np.ndarray, what: str) -> List[Shape]:
     """The convex parts of a mesh file.  Raises HandError if it cannot be read."""
-    if path.suffix.lower() not in (".obj", ".stl", ".ply"):
-        raise HandError(f"{what}: mesh {path.name} is no .obj, .stl or .ply: convert it")
+    if path.suffix.lower() not in (".obj", ".stl", ".ply", ".glb"):
+        raise HandError(f"{what}: mesh {path.name} is no .obj, .stl, .ply or .glb: convert it")
     try:
-        mesh = read_mesh(path, path.read_bytes())
+        mesh = _read_glb(path) if path.suffix.lower() == ".glb" else read_mesh(path, path.read_bytes())
     except (ObjectError, OSError) as error:
         raise HandError(f"{what}: {' '.join(str(error).split())[:160]}") from error
     return hulls(mesh.vertices * scale, np.asarray(mesh.faces, int), pos, turn, f"{what}, mesh {path.name}")
+
+
+def _read_glb(path: Path) -> RawMesh:
+    """All meshes of its scene together.  Raises ObjectError."""
+    import trimesh
+
+    try:
+        mesh: Any = trimesh.load(str(path), force="mesh")
+        return RawMesh(np.asarray(mesh.vertices, float), np.asarray(mesh.faces, int), np.zeros(len(mesh.faces), int))
+    except Exception as error:  # trimesh raises whatever its readers meet in a file
+        raise ObjectError(f"{path.name} cannot be read: {error}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -150,14 +150,28 @@ def _directions(hand: Hand, chains: List[Finger], notes: Notes) -> Tuple[np.ndar
     inwards = closing - (closing @ along)[:, None] * along
     inwards = inwards / (np.linalg.norm(inwards, axis=1, keepdims=True) + 1e-9)
     meet = inwards @ inwards.T
-    if len(placed) < 3 or (meet.min() < -0.4 and agree.min() > 0.7):
-        # All point the same way and close towards each other, as a claw does: the palm faces where they point.
-        normal = _unit(pointing.mean(axis=0))
+    claw = _unit(pointing.mean(axis=0)) if len(placed) < 3 or (meet.min() < -0.4 and agree.min() > 0.7) else None
+    if len(placed) == 3:
+        claw = _stool(np.array(roots), pointing, closing, pointing[odd] @ along < -0.5) if claw is None else claw
+    if claw is not None:
+        # They stand round the palm and close towards each other: it faces where they point.
         odd = int(meet.sum(axis=1).argmin())
         away = np.mean([r for i, r in enumerate(roots) if i != odd], axis=0) - roots[odd]
-        return normal, _unit(away - (away @ normal) * normal)
+        return claw, _unit(away - (away @ claw) * claw)
     together = closing[others].mean(axis=0)
     return _unit(together - (together @ along) * along), along
+
+
+def _stool(roots: np.ndarray, pointing: np.ndarray, closing: np.ndarray, flat: bool) -> Optional[np.ndarray]:
+    """The normal of the plane that three fingers stand on, if they are spread like the legs of a stool; flat: laid down."""
+    normal = np.cross(roots[1] - roots[0], roots[2] - roots[0])
+    length = np.linalg.norm(normal)
+    if length <= 0.3 * np.linalg.norm(roots[1] - roots[0]) * np.linalg.norm(roots[2] - roots[0]):
+        return None  # in a row
+    normal = normal / length
+    moved = closing / (np.linalg.norm(closing, axis=1, keepdims=True) + 1e-9)
+    normal = normal * (1.0 if (pointing + moved).sum(axis=0) @ normal > 0 else -1.0)
+    return normal if flat or (pointing @ normal).min() > 0.3 else None
 
 
 def _face(tree: Tree, normal: np.ndarray, along: np.ndarray) -> np.ndarray:
