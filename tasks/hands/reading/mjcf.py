@@ -21,6 +21,7 @@ PRIMITIVES = {
     int(mujoco.mjtGeom.mjGEOM_ELLIPSOID): ("ellipsoid", 3),
 }
 FREE = "free"
+DEGREE = np.pi / 180
 SLACK = 0.3
 """rad, between a tendon's limits: with less it couples its two joints."""
 
@@ -34,6 +35,11 @@ def read_mjcf(path: Path, palm: Optional[str] = None) -> Tree:
     top, others = _hand_body(model, palm)
     kept = [b for b in range(1, model.nbody) if model.body_rootid[b] == top]
     tree = Tree([_link(model, b, kept) for b in kept])
+    turns = [joint.high - joint.low for joint in tree.joints().values() if joint.kind == "hinge"]
+    if turns and max(t if np.isfinite(t) else np.inf for t in turns) < DEGREE * 4:
+        raise HandError(
+            'its joints turn by less than 4 degrees: if the numbers are radians, add <compiler angle="radian"/>'
+        )
     if others:
         tree.notes.append(f"bodies that are no part of the hand are left out: {', '.join(others)}")
     drawn = {_name(model, j): model.qpos0[model.jnt_qposadr[j]] for j in range(model.njnt)}

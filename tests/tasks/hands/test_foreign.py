@@ -152,3 +152,9 @@ def test_a_scene_with_other_bodies(tmp_path: Path) -> None:
     (tmp_path / "two.toml").write_text('[palm]\nbody = "nothing"\n')
     with pytest.raises(HandError, match="palm body 'nothing' is not in the file"):
         load(two)
+
+
+def test_radians_that_are_read_as_degrees(tmp_path: Path) -> None:
+    text = fingers(TWO).replace('angle="radian" ', "")
+    with pytest.raises(HandError, match='add <compiler angle="radian"/>'):
+        load(written(tmp_path, text, "degrees.xml"))
