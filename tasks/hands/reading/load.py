@@ -16,7 +16,7 @@ from tasks.hands.reading.complete import BASE, PALM_SITE, Completed, complete
 from tasks.hands.reading.kept import cache, put
 from tasks.hands.reading.mjcf import read_mjcf
 from tasks.hands.reading.notes import Notes, read_notes
-from tasks.hands.reading.propose import propose
+from tasks.hands.reading.propose import bent, propose
 from tasks.hands.reading.simplify import find_palm, simplify
 from tasks.hands.reading.tree import Coupling, Tree
 from tasks.hands.reading.urdf import read_urdf
@@ -30,6 +30,7 @@ class Searched:
     """What the search for a grip gives, as the cache keeps it."""
 
     pregrasp: Dict[str, float]
+    closed: Dict[str, float]
     centre: Tuple[float, float, float]
     grip_yaw: float
     lifted: Tuple[float, ...]
@@ -77,7 +78,7 @@ def _load(path: Path) -> Loaded:
     hand = simplify(tree, find_palm(tree) if notes.palm is None else names.index(notes.palm))
     notes = propose(hand, notes)
     completed = complete(path.stem, hand, notes)
-    for key in ("open", "pregrasp"):
+    for key in ("open", "pregrasp", "closed"):
         for name in getattr(notes, key) or {}:
             if name not in hand.driven:
                 raise HandError(
@@ -105,11 +106,14 @@ def _load(path: Path) -> Loaded:
     searched = notes.pregrasp is None or notes.centre is None or notes.grip_yaw is None
     if searched:
         found = _searched(spec)
+        if notes.pregrasp is None and notes.closed is None:
+            notes.closed = found.closed
         notes.pregrasp = notes.pregrasp or found.pregrasp
         notes.centre = notes.centre or found.centre
         notes.grip_yaw = found.grip_yaw if notes.grip_yaw is None else notes.grip_yaw
         lifted = found.lifted
         spec = replace(spec, pregrasp_pose=notes.pregrasp, palm_centre=notes.centre, grip_yaw=notes.grip_yaw)
+    spec = replace(spec, closed_pose=notes.closed or bent(hand))
     return Loaded(spec, notes, tuple(hand.tree.notes), completed, lifted, searched)
 
 
@@ -155,13 +159,17 @@ def _searched(spec: HandSpec) -> Searched:
     entry = spec.mjcf.with_name(f"grip-{hashlib.sha256(poses.encode()).hexdigest()[:12]}.json")
     try:
         kept = json.loads(entry.read_text(encoding="utf-8"))
-        return Searched(kept["pregrasp"], tuple(kept["centre"]), kept["grip_yaw"], tuple(kept["lifted"]))
+        return Searched(
+            kept["pregrasp"], kept["closed"], tuple(kept["centre"]), kept["grip_yaw"], tuple(kept["lifted"])
+        )
     except (OSError, ValueError, KeyError):
         pass
     try:
         found = search(spec)
     except ValueError as error:
         raise HandError(f"{error}: give [pregrasp], palm.centre and palm.grip_yaw in the TOML") from error
-    result = Searched(dict(found.grip.pregrasp), found.palm_centre, found.grip_yaw, found.lifted)
+    result = Searched(
+        dict(found.grip.pregrasp), dict(found.grip.closed), found.palm_centre, found.grip_yaw, found.lifted
+    )
     put(entry, json.dumps(asdict(result), indent=1))
     return result

@@ -36,7 +36,7 @@ def read_mjcf(path: Path, palm: Optional[str] = None) -> Tree:
     kept = [b for b in range(1, model.nbody) if model.body_rootid[b] == top]
     tree = Tree([_link(model, b, kept) for b in kept])
     turns = [joint.high - joint.low for joint in tree.joints().values() if joint.kind == "hinge"]
-    if turns and max(t if np.isfinite(t) else np.inf for t in turns) < DEGREE * 4:
+    if turns and _chains(model, top) > 1 and max(t if np.isfinite(t) else np.inf for t in turns) < DEGREE * 4:
         raise HandError(
             'its joints turn by less than 4 degrees: if the numbers are radians, add <compiler angle="radian"/>'
         )

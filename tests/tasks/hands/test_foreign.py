@@ -11,7 +11,7 @@ from claw import urdf, written
 
 from tasks.hands import HandError
 from tasks.hands.reading.load import load, read
-from tasks.hands.reading.notes import Notes
+from tasks.hands.reading.notes import Notes, to_toml
 from tasks.hands.reading.propose import propose
 from tasks.hands.reading.simplify import find_palm, simplify
 
@@ -158,3 +158,29 @@ def test_radians_that_are_read_as_degrees(tmp_path: Path) -> None:
     text = fingers(TWO).replace('angle="radian" ', "")
     with pytest.raises(HandError, match='add <compiler angle="radian"/>'):
         load(written(tmp_path, text, "degrees.xml"))
+
+
+def test_the_search_tells_how_to_close(tmp_path: Path) -> None:
+    """Fingers that bend towards their lower limits, too: from before a grasp to closed, the tips come together."""
+    down = TWO.replace('axis="0 1 0"', 'axis="0 -1 0"').replace('ref="0.2" ', "").replace('ref="-0.1" ', "")
+    down = down.replace('range="0 1.4"', 'range="-1.4 0.4"').replace('range="-0.3 1.4"', 'range="-1.4 0.3"')
+    loaded = load(written(tmp_path, fingers(down), "down.xml"))
+    hand = loaded.spec
+    model = mujoco.MjModel.from_xml_path(str(hand.mjcf))
+    widths = []
+    for pose in (hand.pregrasp_pose, hand.closed_pose):
+        data = mujoco.MjData(model)
+        for name, value in pose.items():
+            data.joint(name).qpos[0] = value
+        mujoco.mj_kinematics(model, data)
+        tips = np.array([data.site(site).xpos for site in hand.fingertip_sites])
+        widths.append(float(np.linalg.norm(tips - tips.mean(axis=0), axis=1).mean()))
+    assert widths[1] < 0.6 * widths[0]
+    toml = to_toml(loaded.notes)
+    assert "[closed]" in toml
+    (tmp_path / "down.toml").write_text(toml)
+    again = load(tmp_path / "down.xml")
+    assert not again.searched
+    assert again.spec.closed_pose == pytest.approx(hand.closed_pose, abs=1e-3)
+    (tmp_path / "down.toml").write_text(toml[: toml.index("[closed]")])
+    assert load(tmp_path / "down.xml").spec.closed_pose == {f"{j}{k}": -1.4 for j in "ab" for k in range(3)}

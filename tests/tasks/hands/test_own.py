@@ -116,7 +116,7 @@ def test_mjcf_with_meshes_tendons_and_an_arm(tmp_path: Path) -> None:
         <body name="g{0}" pos="0 0 0.05"><joint name="b{0}" axis="0 {2} 0" range="0 1.4"/><geom type="mesh" mesh="m"/></body>
       </body>"""
     (tmp_path / "two.xml").write_text(
-        f"""<mujoco><asset><mesh name="m" vertex="{corners}"/></asset><worldbody><body name="arm">
+        f"""<mujoco><compiler angle="radian"/><asset><mesh name="m" vertex="{corners}"/></asset><worldbody><body name="arm">
       <geom type="box" size="0.1 0.1 0.1" pos="0 0 -0.3"/>
       <body name="hand"><joint name="wrist" axis="1 0 0" range="-1 1"/><geom type="box" size="0.05 0.03 0.02"/>
       {finger.format(1, 0.05, -1)}{finger.format(2, -0.05, 1)}</body></body></worldbody>
