@@ -17,7 +17,7 @@ import numpy as np
 from tasks.hands.lifting import Grip, Thing, lifts
 from tasks.hands.spec import HandSpec
 
-VERSION = 3
+VERSION = 5
 """To be raised when the same hand would be given another grip."""
 SPHERES = (0.025, 0.035, 0.045)
 """m, radii of the spheres that are lifted."""
@@ -179,11 +179,13 @@ def _candidates(reaches: Sequence[Reach]) -> List[Candidate]:
         for deep in OPEN_DEPTHS:
             places = _places(reaches, thumb, centre, yaw, deep)
             cost = sum(_place(r, *p)[0] for r, p in zip(few, places)) + 60 * (deep - OPEN_DEPTHS[0])
+            cost += _crossing(reaches, thumb, centre, yaw)
             opened.append((cost, thumb, centre, float(yaw), deep))
     found = []
     for _, thumb, centre, yaw, deep in sorted(opened, key=lambda c: c[0])[:150]:
         places = _places(reaches, thumb, centre, yaw, deep)
         cost = sum(_place(r, *p)[0] for r, p in zip(reaches, places)) + 60 * (deep - OPEN_DEPTHS[0])
+        cost += _crossing(reaches, thumb, centre, yaw)
         for deeper in DEEPER:
             places = _places(reaches, thumb, centre, yaw, deep + deeper, closed=True)
             closed_cost = sum(_place(r, *p)[0] for r, p in zip(reaches, places))
@@ -229,6 +231,13 @@ def _places(
         place = goal + sign * apart * along
         places.append((np.array([*place, -deep - lower]), np.array([*goal, -looks])))
     return places
+
+
+def _crossing(reaches: Sequence[Reach], thumb: int, centre: np.ndarray, yaw: float) -> float:
+    """What it costs that open fingers are on the other's side of the object: they would get in each other's way."""
+    along = np.array([np.cos(yaw), np.sin(yaw)])
+    across = [(1.0 if i == thumb else -1.0) * float((r.middle[:2] - centre) @ along) for i, r in enumerate(reaches)]
+    return sum(max(0.0, out) ** 2 for out in across) / 0.01**2
 
 
 def _place(reach: Reach, place: np.ndarray, looks_to: np.ndarray) -> Tuple[float, int]:

@@ -45,6 +45,9 @@ class HandSpec:
     """rad, finger joints at the evaluation start.  Joints that are not named are 0."""
     pregrasp_pose: Mapping[str, float] = field(default_factory=dict)
     """rad, finger joints bent as before a grasp, with the thumb opposed.  Joints that are not named are 0."""
+    closed_pose: Mapping[str, float] = field(default_factory=dict)
+    """rad, targets of finger joints that press on a grasped object; joints that are not named stay as before a grasp.  If it is
+    empty, scripted grasps bend each joint towards its upper limit."""
 
     coupling_ratios: Mapping[str, float] = field(default_factory=dict)
     """Coupled joint -> how far it turns for each radian of the joint that it follows; 1 for joints not named."""

@@ -34,6 +34,10 @@ LEAST_HEIGHT = 0.07
 """m of the palm above the table, at least, while the fingers close."""
 DESCENT = (0.047, 0.077)
 """m, from and to, by which the hand comes down before they do."""
+BENDING = (0.4, 1.0)
+"""Shares of the way to a joint's upper limit that it bends, from and to."""
+CLOSING = (0.8, 1.6)
+"""Shares of the way to `HandSpec.closed_pose`, if the hand has one.  More presses harder."""
 ROOM = 0.05
 """m, a grasp counts if the object ends nearer to its goal than this."""
 STEADY = 0.1
@@ -222,10 +226,19 @@ class Script:
         least, most = DESCENT
         by = least + (most - least) * torch.rand(count, device=device)
         self.low_height = (start.joint_pos[:, 2] - by).clamp(min=TABLE_HEIGHT + LEAST_HEIGHT)
-        # A joint that goes as far one way as the other spreads the fingers and does not bend them.
-        sideways = (low + high).abs() < 0.3 * (high - low)
-        bend = torch.where(sideways, torch.zeros_like(low), high - self.sampler.pregrasp_pose)
-        share = 0.4 + 0.6 * torch.rand(count, fingers, device=device)
+        if self.hand.closed_pose:
+            before = self.hand.pregrasp_pose
+            joints = [
+                (self.hand.closed_pose.get(j, before.get(j, 0.0)), before.get(j, 0.0)) for j in self.hand.finger_joints
+            ]
+            bend = torch.tensor([end - start for end, start in joints], device=device)
+            least, most = CLOSING
+        else:
+            # A joint that goes as far one way as the other spreads the fingers and does not bend them.
+            sideways = (low + high).abs() < 0.3 * (high - low)
+            bend = torch.where(sideways, torch.zeros_like(low), high - self.sampler.pregrasp_pose)
+            least, most = BENDING
+        share = least + (most - least) * torch.rand(count, fingers, device=device)
         self.closed = torch.minimum(torch.maximum(self.sampler.pregrasp_pose + share * bend, low), high)
 
     def targets(self, now: float) -> Tensor:

@@ -50,9 +50,9 @@ def _poses(hand: HandSpec, model: mujoco.MjModel) -> List[Finding]:
 def _effort_limits(loaded: Loaded) -> List[Finding]:
     found: List[Finding] = []
     if loaded.completed.guessed:
-        names = ", ".join(loaded.completed.guessed)
+        names = ", ".join(f"{name} ({loaded.completed.efforts[name]:.2g})" for name in loaded.completed.guessed)
         found.append(
-            (False, f"no effort limit for {names}: 0.8 N m or 20 N are taken; give effort or forcerange if you know it")
+            (False, f"no effort limit for {names}: those in brackets are taken, N m or N; give effort or forcerange")
         )
     weak = [n for n, e in loaded.completed.efforts.items() if e < 0.05]
     if weak:

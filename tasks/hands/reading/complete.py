@@ -17,7 +17,7 @@ from tasks.hands.reading.tree import Joint, Link, Shape, to_quat
 from tasks.xml_layout import indent
 
 EFFORT = {"hinge": 0.8, "slide": 20.0}
-"""N m and N, of drives whose limit the file does not say."""
+"""N m and N, at least, of drives whose limit the file does not say.  A drive of heavy links gets what moves them."""
 ARMATURE = {"hinge": 0.002, "slide": 0.05}
 """kg m^2 and kg, at least: with less, coarse steps of the physics are unstable."""
 SLOWEST, FASTEST = 26.0, 40.0
@@ -54,7 +54,7 @@ def complete(name: str, hand: Hand, notes: Notes) -> Completed:
         raise HandError(f"joint {taken[0]!r} has a name of the base that the program adds: give it another")
     tips = [tip_place(hand, tip) for tip in notes.fingertips.values()]
     joints = [tree.joints()[name] for name in hand.driven]
-    efforts = {j.name: j.effort or EFFORT[j.kind] for j in joints}
+    efforts = {j.name: j.effort for j in joints if j.effort}
     for joint in tree.joints().values():
         joint.armature = max(joint.armature, ARMATURE[joint.kind])
     plain = _write(name, hand, tips, {}, {})
@@ -101,7 +101,7 @@ def _to_palm(links: List[Link], pos: np.ndarray, turn: np.ndarray) -> None:
 def _gains(
     model: mujoco.MjModel, hand: Hand, efforts: Dict[str, float]
 ) -> Tuple[Dict[str, Tuple[float, float]], Dict[str, float]]:
-    """({drive: (kp, kv)}, factors of the base's gains) from the inertias that the drives move."""
+    """({drive: (kp, kv)}, factors of the base's gains) from the inertias that the drives move.  Fills in missing efforts."""
     inertia = np.zeros(model.nv)
     for share in (0.0, 0.5):
         data = mujoco.MjData(model)
@@ -117,7 +117,9 @@ def _gains(
         for follower, coupling in hand.tree.couplings.items():
             if coupling.source == name:
                 moved += coupling.ratio**2 * float(inertia[model.joint(follower).dofadr[0]])
-        wanted = efforts[name] / (0.4 * (joint.high - joint.low))
+        step = 0.4 * (joint.high - joint.low)
+        efforts.setdefault(name, round(max(EFFORT[joint.kind], moved * SLOWEST**2 * step), 3))
+        wanted = efforts[name] / step
         kp = float(np.clip(wanted, moved * SLOWEST**2, moved * FASTEST**2))
         gains[name] = kp, max(2 * np.sqrt(kp * moved), DAMPING_TIME * kp)
     mass = float(model.body_subtreemass[1])

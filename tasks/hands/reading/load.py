@@ -7,15 +7,16 @@ import json
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Dict, Tuple
+from typing import Dict, Optional, Tuple
 from xml.etree import ElementTree
 
 from tasks.hands.errors import HandError
 from tasks.hands.pregrasp import VERSION, search
 from tasks.hands.reading.complete import BASE, PALM_SITE, Completed, complete
+from tasks.hands.reading.kept import cache, put
 from tasks.hands.reading.mjcf import read_mjcf
 from tasks.hands.reading.notes import Notes, read_notes
-from tasks.hands.reading.propose import propose
+from tasks.hands.reading.propose import bent, propose
 from tasks.hands.reading.simplify import find_palm, simplify
 from tasks.hands.reading.tree import Coupling, Tree
 from tasks.hands.reading.urdf import read_urdf
@@ -29,6 +30,7 @@ class Searched:
     """What the search for a grip gives, as the cache keeps it."""
 
     pregrasp: Dict[str, float]
+    closed: Dict[str, float]
     centre: Tuple[float, float, float]
     grip_yaw: float
     lifted: Tuple[float, ...]
@@ -63,9 +65,9 @@ def load(path: Path) -> Loaded:
 
 
 def _load(path: Path) -> Loaded:
-    tree = read(path)
     beside = toml_beside(path)
     notes = read_notes(beside) if beside else Notes()
+    tree = read(path, notes.palm)
     for name, (source, ratio) in notes.coupled.items():
         if name not in tree.joints():
             raise HandError(f"[coupled] names {name!r}, which is no joint")
@@ -76,7 +78,7 @@ def _load(path: Path) -> Loaded:
     hand = simplify(tree, find_palm(tree) if notes.palm is None else names.index(notes.palm))
     notes = propose(hand, notes)
     completed = complete(path.stem, hand, notes)
-    for key in ("open", "pregrasp"):
+    for key in ("open", "pregrasp", "closed"):
         for name in getattr(notes, key) or {}:
             if name not in hand.driven:
                 raise HandError(
@@ -104,16 +106,19 @@ def _load(path: Path) -> Loaded:
     searched = notes.pregrasp is None or notes.centre is None or notes.grip_yaw is None
     if searched:
         found = _searched(spec)
+        if notes.pregrasp is None and notes.closed is None:
+            notes.closed = found.closed
         notes.pregrasp = notes.pregrasp or found.pregrasp
         notes.centre = notes.centre or found.centre
         notes.grip_yaw = found.grip_yaw if notes.grip_yaw is None else notes.grip_yaw
         lifted = found.lifted
         spec = replace(spec, pregrasp_pose=notes.pregrasp, palm_centre=notes.centre, grip_yaw=notes.grip_yaw)
+    spec = replace(spec, closed_pose=notes.closed or bent(hand))
     return Loaded(spec, notes, tuple(hand.tree.notes), completed, lifted, searched)
 
 
-def read(path: Path) -> Tree:
-    """An MJCF or URDF by its content.  Raises HandError."""
+def read(path: Path, palm: Optional[str] = None) -> Tree:
+    """An MJCF or URDF by its content; palm: its palm's body, if that is known.  Raises HandError."""
     try:
         root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -122,9 +127,11 @@ def read(path: Path) -> Tree:
         raise HandError(f"is no XML: {error}") from error
     if root.tag == "robot":
         return read_urdf(path, root)
+    if root.tag == "mujocoinclude":
+        raise HandError("is a part of an MJCF, <mujocoinclude>: give the file that includes it")
     if root.tag != "mujoco":
         raise HandError(f"is neither an MJCF nor a URDF: its first element is <{root.tag}>")
-    return read_mjcf(path)
+    return read_mjcf(path, palm)
 
 
 def toml_beside(path: Path) -> Path | None:
@@ -135,27 +142,15 @@ def toml_beside(path: Path) -> Path | None:
     return None
 
 
-def cache() -> Path:
-    """Where completed hands go."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ppo_grasp" / "hands"
-
-
 def _written(path: Path, text: str) -> Path:
     """The completed MJCF in a folder named by its content, put in place whole."""
     folder = cache() / f"{path.stem}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _put(folder / "hand.xml", text)
+        put(folder / "hand.xml", text)
     except OSError as error:
         raise HandError(f"cannot write the completed hand to {folder}: {error.strerror}") from error
     return folder / "hand.xml"
-
-
-def _put(target: Path, text: str) -> None:
-    if not target.exists():
-        partial = target.with_name(f"{target.name}.{os.getpid()}")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(target)
 
 
 def _searched(spec: HandSpec) -> Searched:
@@ -164,13 +159,17 @@ def _searched(spec: HandSpec) -> Searched:
     entry = spec.mjcf.with_name(f"grip-{hashlib.sha256(poses.encode()).hexdigest()[:12]}.json")
     try:
         kept = json.loads(entry.read_text(encoding="utf-8"))
-        return Searched(kept["pregrasp"], tuple(kept["centre"]), kept["grip_yaw"], tuple(kept["lifted"]))
+        return Searched(
+            kept["pregrasp"], kept["closed"], tuple(kept["centre"]), kept["grip_yaw"], tuple(kept["lifted"])
+        )
     except (OSError, ValueError, KeyError):
         pass
     try:
         found = search(spec)
     except ValueError as error:
         raise HandError(f"{error}: give [pregrasp], palm.centre and palm.grip_yaw in the TOML") from error
-    result = Searched(dict(found.grip.pregrasp), found.palm_centre, found.grip_yaw, found.lifted)
-    _put(entry, json.dumps(asdict(result), indent=1))
+    result = Searched(
+        dict(found.grip.pregrasp), dict(found.grip.closed), found.palm_centre, found.grip_yaw, found.lifted
+    )
+    put(entry, json.dumps(asdict(result), indent=1))
     return result

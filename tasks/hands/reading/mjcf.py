@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 import mujoco
 import numpy as np
@@ -21,31 +21,66 @@ PRIMITIVES = {
     int(mujoco.mjtGeom.mjGEOM_ELLIPSOID): ("ellipsoid", 3),
 }
 FREE = "free"
+DEGREE = np.pi / 180
+SLACK = 0.3
+"""rad, between a tendon's limits: with less it couples its two joints."""
 
 
-def read_mjcf(path: Path) -> Tree:
-    """The tree of an MJCF.  Raises HandError."""
+def read_mjcf(path: Path, palm: Optional[str] = None) -> Tree:
+    """The tree of an MJCF; of several on the world, that which has the palm, or fingers.  Raises HandError."""
     try:
         model = mujoco.MjModel.from_xml_path(str(path))
     except ValueError as error:
         raise HandError(f"MuJoCo does not read it: {' '.join(str(error).split())[:200]}") from error
-    tops = [b for b in range(1, model.nbody) if model.body_parentid[b] == 0]
-    with_joints = [
-        b
-        for b in tops
-        if model.body_dofnum[b]
-        or any(model.body_rootid[c] == b and model.body_dofnum[c] for c in range(1, model.nbody))
-    ]
-    if not with_joints:
-        raise HandError("it has no joints: a hand needs fingers that move")
-    if len(with_joints) > 1:
-        names = [model.body(b).name for b in with_joints[:2]]
-        raise HandError(f"bodies {names[0]!r} and {names[1]!r} both stand on the world: a hand must be one tree")
-    kept = [b for b in range(1, model.nbody) if model.body_rootid[b] == with_joints[0]]
+    top, others = _hand_body(model, palm)
+    kept = [b for b in range(1, model.nbody) if model.body_rootid[b] == top]
     tree = Tree([_link(model, b, kept) for b in kept])
+    turns = [joint.high - joint.low for joint in tree.joints().values() if joint.kind == "hinge"]
+    if turns and _chains(model, top) > 1 and max(t if np.isfinite(t) else np.inf for t in turns) < DEGREE * 4:
+        raise HandError(
+            'its joints turn by less than 4 degrees: if the numbers are radians, add <compiler angle="radian"/>'
+        )
+    if others:
+        tree.notes.append(f"bodies that are no part of the hand are left out: {', '.join(others)}")
+    drawn = {_name(model, j): model.qpos0[model.jnt_qposadr[j]] for j in range(model.njnt)}
+    shifted = [name for name, joint in tree.joints().items() if joint.kind != FREE and drawn[name] != 0]
+    if shifted:
+        tree.notes.append(f"angles count from where the file draws the hand, not from ref: {', '.join(shifted)}")
     _couplings(model, tree)
     _actuators(model, tree)
     return tree
+
+
+def _hand_body(model: mujoco.MjModel, palm: Optional[str]) -> Tuple[int, List[str]]:
+    """(the body on the world that the hand hangs on, names of the others that move)."""
+    moving = {int(model.body_rootid[b]) for b in range(1, model.nbody) if model.body_dofnum[b]}
+    if not moving:
+        raise HandError("it has no joints: a hand needs fingers that move")
+    found = sorted(moving)
+    if palm is not None:
+        found = [int(model.body_rootid[b]) for b in range(1, model.nbody) if model.body(b).name == palm]
+    elif len(found) > 1:
+        found = [top for top in found if _chains(model, top) > 1] or found
+    if len(found) > 1:
+        first, second = (model.body(b).name for b in found[:2])
+        raise HandError(
+            f"bodies {first!r} and {second!r} both stand on the world: name the hand's palm in the TOML, [palm] body"
+        )
+    if not found:
+        raise HandError(f"palm body {palm!r} is not in the file")
+    return found[0], [model.body(b).name or f"body{b}" for b in sorted(moving - set(found))]
+
+
+def _chains(model: mujoco.MjModel, top: int) -> int:
+    """How many chains of moving bodies end in the tree of this body."""
+    moving = [b for b in range(1, model.nbody) if model.body_rootid[b] == top and model.body_dofnum[b]]
+    inner = set()
+    for body in moving:
+        at = int(model.body_parentid[body])
+        while at:
+            inner.add(at)
+            at = int(model.body_parentid[at])
+    return len([b for b in moving if b not in inner])
 
 
 def _link(model: mujoco.MjModel, body: int, kept: List[int]) -> Link:
@@ -65,36 +100,40 @@ def _link(model: mujoco.MjModel, body: int, kept: List[int]) -> Link:
     geoms = range(int(model.body_geomadr[body]), int(model.body_geomadr[body]) + int(model.body_geomnum[body]))
     colliding = [g for g in geoms if model.geom_contype[g] or model.geom_conaffinity[g]]
     for geom in colliding or geoms:
-        link.shapes += _shapes(model, geom, f"body {name!r}, geom {model.geom(geom).name or geom}")
+        # What collides does so as its hull in MuJoCo: whoever wrote the file has cut it as far as it should be.
+        link.shapes += _shapes(model, geom, not colliding, f"body {name!r}, geom {model.geom(geom).name or geom}")
     return link
 
 
+def _name(model: mujoco.MjModel, joint: int) -> str:
+    return model.joint(joint).name or f"joint{joint}"
+
+
 def _joint(model: mujoco.MjModel, joint: int) -> Joint:
-    name = model.joint(joint).name or f"joint{joint}"
+    name = _name(model, joint)
     kind = KINDS.get(int(model.jnt_type[joint]))
     if kind is None and int(model.jnt_type[joint]) == int(mujoco.mjtJoint.mjJNT_FREE):
         return Joint(name, FREE, np.zeros(3), np.zeros(3), 0.0, 0.0)
     if kind is None:
         raise HandError(f"joint {name!r} is a ball: only hinges and slides can be driven")
     low, high = model.jnt_range[joint] if model.jnt_limited[joint] else (-np.inf, np.inf)
-    if model.qpos0[model.jnt_qposadr[joint]] != 0:
-        raise HandError(f"joint {name!r} has a reference of {model.qpos0[model.jnt_qposadr[joint]]:g}: let ref be 0")
+    zero = float(model.qpos0[model.jnt_qposadr[joint]])  # its angle where the file draws it; here that is 0
     effort = float(model.jnt_actfrcrange[joint, 1]) if model.jnt_actfrclimited[joint] else None
     dof = int(model.jnt_dofadr[joint])
     return Joint(
-        name, kind, model.jnt_axis[joint].copy(), model.jnt_pos[joint].copy(), float(low), float(high), effort,
-        float(model.dof_armature[dof]),
+        name, kind, model.jnt_axis[joint].copy(), model.jnt_pos[joint].copy(), float(low) - zero, float(high) - zero,
+        effort, float(model.dof_armature[dof]),
     )  # fmt: skip
 
 
-def _shapes(model: mujoco.MjModel, geom: int, what: str) -> List[Shape]:
+def _shapes(model: mujoco.MjModel, geom: int, cut: bool, what: str) -> List[Shape]:
     kind = int(model.geom_type[geom])
     pos, turn = model.geom_pos[geom].copy(), to_matrix(model.geom_quat[geom])
     if kind == int(mujoco.mjtGeom.mjGEOM_MESH):
         mesh = int(model.geom_dataid[geom])
         corners = model.mesh_vert[model.mesh_vertadr[mesh] :][: model.mesh_vertnum[mesh]]
         faces = model.mesh_face[model.mesh_faceadr[mesh] :][: model.mesh_facenum[mesh]]
-        return meshes.hulls(corners.astype(float), faces, pos, turn, f"{what}, mesh {model.mesh(mesh).name}")
+        return meshes.hulls(corners.astype(float), faces, pos, turn, f"{what}, mesh {model.mesh(mesh).name}", cut)
     if kind not in PRIMITIVES:
         raise HandError(f"{what}: planes, height fields and the like are no parts of a hand")
     name, used = PRIMITIVES[kind]
@@ -109,14 +148,18 @@ def _couplings(model: mujoco.MjModel, tree: Tree) -> None:
         if kind == int(mujoco.mjtEq.mjEQ_JOINT) and second >= 0:
             if np.any(np.abs(data[2:5]) > 1e-9):
                 raise HandError(f"equality {name!r} is no straight line: let polycoef have two numbers")
-            tree.couplings[model.joint(first).name] = Coupling(model.joint(second).name, float(data[1]), float(data[0]))
+            tree.couplings[_name(model, first)] = Coupling(_name(model, second), float(data[1]), float(data[0]))
         elif kind == int(mujoco.mjtEq.mjEQ_TENDON) and second < 0:
             _couple_tendon(model, tree, first, float(data[0]))
         else:
             raise HandError(f"equality {name!r} closes a loop or welds: only couplings of two joints can be kept")
     for tendon in range(model.ntendon):
-        if model.tendon_limited[tendon] and np.ptp(model.tendon_range[tendon]) < 0.05:
-            _couple_tendon(model, tree, tendon, float(model.tendon_range[tendon].mean()))
+        if not model.tendon_limited[tendon] or model.tendon_num[tendon] == 1:  # of one joint, which has its own limits
+            continue
+        _, coefficients = _tendon_joints(model, tendon)
+        if np.ptp(model.tendon_range[tendon]) < SLACK * np.abs(coefficients).max():
+            length = model.tendon_range[tendon].mean() - model.tendon_length0[tendon]
+            _couple_tendon(model, tree, tendon, float(length))
 
 
 def _tendon_joints(model: mujoco.MjModel, tendon: int) -> Tuple[List[int], List[float]]:
@@ -130,11 +173,11 @@ def _tendon_joints(model: mujoco.MjModel, tendon: int) -> Tuple[List[int], List[
 
 
 def _couple_tendon(model: mujoco.MjModel, tree: Tree, tendon: int, length: float) -> None:
-    """The tendon keeps a q_a + b q_b at a length: the joint further out follows the other one."""
+    """The tendon keeps a q_a + b q_b at a length, more than where the file draws it: the joint further out follows the other."""
     joints, coefficients = _tendon_joints(model, tendon)
     near, far = sorted(range(2), key=lambda k: int(model.jnt_bodyid[joints[k]]))
     ratio, offset = -coefficients[near] / coefficients[far], length / coefficients[far]
-    tree.couplings.setdefault(model.joint(joints[far]).name, Coupling(model.joint(joints[near]).name, ratio, offset))
+    tree.couplings.setdefault(_name(model, joints[far]), Coupling(_name(model, joints[near]), ratio, offset))
 
 
 def _actuators(model: mujoco.MjModel, tree: Tree) -> None:
@@ -147,14 +190,12 @@ def _actuators(model: mujoco.MjModel, tree: Tree) -> None:
         if kind == int(mujoco.mjtTrn.mjTRN_TENDON):
             pulled, _ = _tendon_joints(model, target)
             near, far = sorted(pulled, key=lambda j: int(model.jnt_bodyid[j]))
-            tree.couplings.setdefault(model.joint(far).name, Coupling(model.joint(near).name))
-            tree.notes.append(
-                f"actuator {name} pulls a tendon: {model.joint(far).name} follows {model.joint(near).name}"
-            )
+            tree.couplings.setdefault(_name(model, far), Coupling(_name(model, near)))
+            tree.notes.append(f"actuator {name} pulls a tendon: {_name(model, far)} follows {_name(model, near)}")
             target = near
         elif kind not in (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT)):
             raise HandError(f"actuator {name!r} drives no joint: only drives of joints and fixed tendons are known")
-        joint = joints.get(model.joint(target).name)
+        joint = joints.get(_name(model, target))
         if joint is None or joint.kind == FREE:
             continue
         tree.driven.append(joint.name)
@@ -169,5 +210,6 @@ def _actuators(model: mujoco.MjModel, tree: Tree) -> None:
             and model.actuator_ctrllimited[actuator]
             and np.any(model.actuator_biasprm[actuator])
         ):
-            joint.low, joint.high = (float(v) for v in model.actuator_ctrlrange[actuator])
+            zero = model.qpos0[model.jnt_qposadr[target]]
+            joint.low, joint.high = (float(v - zero) for v in model.actuator_ctrlrange[actuator])
             tree.notes.append(f"joint {joint.name} has no range: that of its actuator's targets is taken")

@@ -14,7 +14,7 @@ from tasks.hands.errors import HandError
 
 Vector = Tuple[float, float, float]
 KEYS = {
-    "": ("palm", "fingertips", "coupled", "open", "pregrasp"),
+    "": ("palm", "fingertips", "coupled", "open", "pregrasp", "closed"),
     "palm": ("body", "origin", "normal", "fingers", "centre", "grip_yaw"),
     "fingertip": ("body", "origin", "radius"),
 }
@@ -50,6 +50,8 @@ class Notes:
     """Joint -> the joint that it follows, and the ratio."""
     open: Optional[Dict[str, float]] = None
     pregrasp: Optional[Dict[str, float]] = None
+    closed: Optional[Dict[str, float]] = None
+    """`HandSpec.closed_pose`."""
 
 
 def read_notes(path: Path) -> Notes:
@@ -79,7 +81,7 @@ def read_notes(path: Path) -> Notes:
         if len(pair) != 2 or not isinstance(pair[0], str):
             raise HandError(f'{path.name}, coupled.{name} must be "joint" or ["joint", ratio]')
         notes.coupled[name] = (pair[0], _number(pair[1], f"{path.name}, coupled.{name}"))
-    for key in ("open", "pregrasp"):
+    for key in ("open", "pregrasp", "closed"):
         if key in values:
             pose = _table(values, key, path.name)
             setattr(notes, key, {j: _number(v, f"{path.name}, {key}.{j}") for j, v in pose.items()})
@@ -146,7 +148,7 @@ def to_toml(notes: Notes) -> str:
         lines += [
             f"{_quoted(name)} = [{_quoted(source)}, {ratio:g}]" for name, (source, ratio) in notes.coupled.items()
         ]
-    for key in ("open", "pregrasp"):
+    for key in ("open", "pregrasp", "closed"):
         pose = getattr(notes, key)
         if pose is not None:
             lines += ["", f"[{key}]  # rad or m; joints not named are at 0"]

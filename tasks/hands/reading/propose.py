@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from tasks.hands.reading.simplify import Hand, ends
 from tasks.hands.reading.tree import Joint, Tree
 from tasks.objects.geometry import convex_hull, hull_faces
 
+REACH = 0.12
+"""m, the longest that open fingers may reach before the palm's frame: of longer claws it is moved out to there."""
 PALM_LENGTH = 0.11
 """m, from the fingers back; what lies behind is a wrist or a forearm."""
 
@@ -70,7 +72,10 @@ def propose(hand: Hand, notes: Notes) -> Notes:
             notes.fingers = _vector(_straightened(own[1].T @ along))
         normal, along = own[1] @ np.array(notes.normal), own[1] @ np.array(notes.fingers)
         if notes.origin is None:
-            notes.origin = _vector(own[1].T @ (_face(tree, normal, along) - own[0]))
+            face = _face(tree, normal, along)
+            deep = float(((_open_tips(hand, notes) - face) @ normal).min())
+            face = face + max(0.0, deep - REACH) * normal
+            notes.origin = _vector(own[1].T @ (face - own[0]))
     return notes
 
 
@@ -116,6 +121,23 @@ def bends(joint: Joint) -> float:
     return 1.0 if joint.high >= -joint.low else -1.0
 
 
+def bent(hand: Hand) -> Dict[str, float]:
+    """Each finger joint bent as far as it goes; those that go as far one way as the other spread the fingers, and stay."""
+    found = {}
+    for name in hand.driven:
+        joint = hand.tree.joints()[name]
+        if abs(joint.low + joint.high) >= 0.3 * (joint.high - joint.low):
+            found[name] = joint.high if bends(joint) > 0 else joint.low
+    return found
+
+
+def _open_tips(hand: Hand, notes: Notes) -> np.ndarray:
+    """(F, 3) of the fingertips in the palm's link, all joints at rest."""
+    frames = hand.tree.frames(with_coupled(hand, rest(hand)))
+    placed = [tip_place(hand, tip) for tip in notes.fingertips.values()]
+    return np.array([frames[link][0] + frames[link][1] @ at for link, at in placed])
+
+
 def _directions(hand: Hand, chains: List[Finger], notes: Notes) -> Tuple[np.ndarray, np.ndarray]:
     """(normal, along) in the palm's link: out of the palm's inner face, and where the fingers point."""
     tree, start = hand.tree, rest(hand)
@@ -150,14 +172,31 @@ def _directions(hand: Hand, chains: List[Finger], notes: Notes) -> Tuple[np.ndar
     inwards = closing - (closing @ along)[:, None] * along
     inwards = inwards / (np.linalg.norm(inwards, axis=1, keepdims=True) + 1e-9)
     meet = inwards @ inwards.T
-    if len(placed) < 3 or (meet.min() < -0.4 and agree.min() > 0.7):
-        # All point the same way and close towards each other, as a claw does: the palm faces where they point.
-        normal = _unit(pointing.mean(axis=0))
-        odd = int(meet.sum(axis=1).argmin())
+    claw = _unit(pointing.mean(axis=0)) if len(placed) < 3 or (meet.min() < -0.4 and agree.min() > 0.7) else None
+    if len(placed) == 3:
+        claw = _stool(straight, pointing, closing, pointing[odd] @ along < -0.5) if claw is None else claw
+    if claw is not None:
+        claw = _straightened(claw, 30)
+        # They stand round the palm and close towards each other: it faces where they point.
+        sideways = closing - (closing @ claw)[:, None] * claw
+        sideways = sideways / (np.linalg.norm(sideways, axis=1, keepdims=True) + 1e-9)
+        odd = int((sideways @ sideways.T).sum(axis=1).argmin())
         away = np.mean([r for i, r in enumerate(roots) if i != odd], axis=0) - roots[odd]
-        return normal, _unit(away - (away @ normal) * normal)
+        return claw, _unit(away - (away @ claw) * claw)
     together = closing[others].mean(axis=0)
     return _unit(together - (together @ along) * along), along
+
+
+def _stool(tips: np.ndarray, pointing: np.ndarray, closing: np.ndarray, flat: bool) -> Optional[np.ndarray]:
+    """The normal of the plane of three fingertips, if the fingers are spread like the legs of a stool; flat: laid down."""
+    normal = np.cross(tips[1] - tips[0], tips[2] - tips[0])
+    length = np.linalg.norm(normal)
+    if length <= 0.05 * np.linalg.norm(tips[1] - tips[0]) * np.linalg.norm(tips[2] - tips[0]):
+        return None  # in a row
+    normal = normal / length
+    moved = closing / (np.linalg.norm(closing, axis=1, keepdims=True) + 1e-9)
+    normal = normal * (1.0 if (pointing + moved).sum(axis=0) @ normal > 0 else -1.0)
+    return normal if flat or (pointing @ normal).min() > 0.3 else None
 
 
 def _face(tree: Tree, normal: np.ndarray, along: np.ndarray) -> np.ndarray:
@@ -186,12 +225,12 @@ def _face(tree: Tree, normal: np.ndarray, along: np.ndarray) -> np.ndarray:
     return middle + height * normal
 
 
-def _straightened(direction: np.ndarray) -> np.ndarray:
-    """An axis of the frame that is within 8 degrees: a palm is drawn along its axes, fingers bend a little across them."""
+def _straightened(direction: np.ndarray, degrees: float = 8) -> np.ndarray:
+    """An axis of the frame that is as near as this: a palm is drawn along its axes, fingers bend a little across them."""
     nearest = np.zeros(3)
     at = int(np.abs(direction).argmax())
     nearest[at] = np.sign(direction[at])
-    return nearest if direction @ nearest > np.cos(np.radians(8)) else direction
+    return nearest if direction @ nearest > np.cos(np.radians(degrees)) else direction
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

@@ -13,6 +13,9 @@ from tasks.hands.reading.tree import Joint, Link, Shape, Tree, about, joined
 DENSITY = 800.0
 """kg/m^3, of links whose mass the file does not say."""
 
+PALM_MASS = 0.3
+"""kg, of a palm that has neither a mass nor shapes."""
+
 
 @dataclass
 class Hand:
@@ -136,6 +139,9 @@ def _fuse(link: Link, group: List[Link], where: List[Tuple[np.ndarray, np.ndarra
                 Shape(shape.kind, shape.size, pos + turn @ shape.pos, turn @ shape.turn, pos + shape.points @ turn.T)
             )
     link.mass, link.com, inertia = joined(masses)
+    if link.mass <= 0 and link.parent < 0:
+        link.mass, inertia = PALM_MASS, PALM_MASS * 0.03**2 * np.eye(3)
+        tree.notes.append(f"the palm, {link.name}, has no mass: {1000 * PALM_MASS:.0f} g are taken")
     if link.mass <= 0:
         raise HandError(f"link {link.name!r} has no mass, but it moves: give it an inertial with a mass above 0 kg")
     link.inertia = _sound(link.mass, inertia)
@@ -156,7 +162,7 @@ def _sound(mass: float, inertia: np.ndarray) -> np.ndarray:
     """An inertia that a solid can have: radii of gyration of at least 3 mm, no axis above the sum of the others."""
     values, axes = np.linalg.eigh((inertia + inertia.T) / 2)
     values = np.maximum(values, mass * 0.003**2)
-    values[0] = max(values[0], values[2] - values[1])
+    values[0] = max(values[0], 1.001 * (values[2] - values[1]))  # more, since the file has seven digits
     return axes @ np.diag(values) @ axes.T
 
 

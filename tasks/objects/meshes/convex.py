@@ -31,9 +31,9 @@ class Verdict(NamedTuple):
     """What the user should know about that; mostly empty."""
 
 
-def tolerance_of(points: np.ndarray) -> float:
-    """m.  How deep a dent in a mesh with these points (n, 3) may be."""
-    return max(CONVEX_DEPTH * float(np.ptp(points, axis=0).max()), DENT)
+def tolerance_of(points: np.ndarray, dent: float = DENT) -> float:
+    """m.  How deep a dent in a mesh with these points (n, 3) may be: at least `dent`, more if the mesh is large."""
+    return max(CONVEX_DEPTH * float(np.ptp(points, axis=0).max()), dent)
 
 
 def judge(mesh: RawMesh, points: np.ndarray, tolerance: float) -> Verdict:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tasks.objects.build import merged_parts
 from tasks.objects.geometry import convex_hull, mass_properties
-from tasks.objects.meshes.convex import covers, judge, tolerance_of
+from tasks.objects.meshes.convex import DENT, covers, judge, tolerance_of
 from tasks.objects.meshes.read import RawMesh
 from tasks.objects.model import MAX_HULL_VERTICES, MAX_PARTS
 
@@ -96,14 +96,16 @@ class Children:
                 child.kill()
 
 
-def convex_parts(mesh: RawMesh, most_parts: int = MAX_PARTS, children: Optional[Children] = None) -> Cut:
-    """At most most_parts convex parts of a mesh in metres.
+def convex_parts(
+    mesh: RawMesh, most_parts: int = MAX_PARTS, children: Optional[Children] = None, dent: float = DENT
+) -> Cut:
+    """At most most_parts convex parts of a mesh in metres.  Dents that are not deeper than `dent` (m) are filled.
 
     Groups that are nearly convex are the parts.  A mesh that is nearly convex as a whole becomes its hull.  CoACD cuts any other;
     if that fails, it becomes its hull, and the note says so.  Raises ValueError if the mesh is flat.
     """
     points = mesh.vertices[np.unique(mesh.faces)]
-    tolerance = tolerance_of(points)
+    tolerance = tolerance_of(points, dent)
     groups = _convex_groups(mesh, tolerance)
     if groups:
         return Cut(merged_parts([_with_volume(p) for p in groups], most_parts), True, "")

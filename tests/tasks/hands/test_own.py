@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, Tuple
+from typing import Dict, List, Tuple
 
 import mujoco
 import numpy as np
@@ -13,7 +13,10 @@ from claw import urdf, written
 from tasks.evaluation.trained_for import identity, mismatch
 from tasks.hands import HandError, get_hand
 from tasks.hands.__main__ import main
+from tasks.hands.reading import meshes
 from tasks.hands.reading.load import load
+from tasks.hands.reading.tree import box_points
+from tasks.objects.geometry import Hull, convex_hull, mass_properties
 
 FOUND = """
 [palm]
@@ -113,7 +116,7 @@ def test_mjcf_with_meshes_tendons_and_an_arm(tmp_path: Path) -> None:
         <body name="g{0}" pos="0 0 0.05"><joint name="b{0}" axis="0 {2} 0" range="0 1.4"/><geom type="mesh" mesh="m"/></body>
       </body>"""
     (tmp_path / "two.xml").write_text(
-        f"""<mujoco><asset><mesh name="m" vertex="{corners}"/></asset><worldbody><body name="arm">
+        f"""<mujoco><compiler angle="radian"/><asset><mesh name="m" vertex="{corners}"/></asset><worldbody><body name="arm">
       <geom type="box" size="0.1 0.1 0.1" pos="0 0 -0.3"/>
       <body name="hand"><joint name="wrist" axis="1 0 0" range="-1 1"/><geom type="box" size="0.05 0.03 0.02"/>
       {finger.format(1, 0.05, -1)}{finger.format(2, -0.05, 1)}</body></body></worldbody>
@@ -214,3 +217,30 @@ def test_a_policy_knows_its_hand() -> None:
     assert mismatch(kept, "allegro", allegro) is None
     assert "for the hand allegro" in str(mismatch(kept, "allegro", leap))
     assert "for the hand leap" in str(mismatch({"config": {"task": {}}}, "leap", allegro))
+
+
+def test_meshes_are_cut_once_and_only_if_it_is_worth_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An L of two boxes becomes both boxes; dents of 4 mm are filled; what was cut is not cut again."""
+    boxes = [(np.array([0.05, 0.01, 0.01]), np.zeros(3)), (np.array([0.01, 0.01, 0.05]), np.array([-0.04, 0, 0.06]))]
+    corners, sides = zip(*[(hull.vertices + at, hull.triangles) for hull, at in _boxes(boxes)])
+    vertices, faces = np.concatenate(corners), np.concatenate([sides[0], sides[1] + len(corners[0])])
+    calls: List[int] = []
+    cut = meshes.convex_parts
+    monkeypatch.setattr(meshes, "convex_parts", lambda *a, **k: (calls.append(1), cut(*a, **k))[1])
+    for _ in range(2):
+        found = meshes.hulls(vertices, faces, np.zeros(3), np.eye(3), "link 'l'")
+        assert len(found) >= 2
+        filled = sum(mass_properties(convex_hull(shape.points))[0] for shape in found)
+        assert filled == pytest.approx(8 * sum(np.prod(half) for half, _ in boxes), rel=0.3), (
+            "its hull has twice as much"
+        )
+    assert len(calls) == 1
+    shallow = vertices * np.array([1, 1, 0.04])
+    assert len(meshes.hulls(shallow, faces, np.zeros(3), np.eye(3), "link 's'")) == 1
+    assert len(meshes.hulls(vertices, faces, np.zeros(3), np.eye(3), "link 'l'", cut=False)) == 1
+    with pytest.raises(HandError, match="link 'l': is flat"):
+        meshes.hulls(vertices * [1, 1, 0], faces, np.zeros(3), np.eye(3), "link 'l'")
+
+
+def _boxes(boxes: List[Tuple[np.ndarray, np.ndarray]]) -> List[Tuple[Hull, np.ndarray]]:
+    return [(convex_hull(box_points(half)), at) for half, at in boxes]

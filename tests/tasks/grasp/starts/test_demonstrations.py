@@ -180,3 +180,20 @@ def test_what_strays_ends_the_episode_in_training(evaluation: bool) -> None:
     task.episodes.time.zero_()
     ends = [False, True, True, False] if not evaluation else [False] * 4
     assert play(task, 1)[0].terminated.tolist() == ends
+
+
+def test_the_script_closes_as_the_hand_says() -> None:
+    """With a closed pose fingers go there, whichever way their joints bend; without one, towards the upper limits."""
+    task = found()
+    start = task.starts.draw(torch.zeros(WORLDS, dtype=torch.int64), close=True)
+    before = task.starts.pregrasp_pose
+    bends = demonstrations.Script(task.hand, start, task.starts).closed - before
+    assert (bends >= -1e-6).all()
+    name = task.hand.finger_joints[3]
+    at = task.hand.pregrasp_pose.get(name, 0.0)
+    other = replace(task.hand, closed_pose={**task.hand.pregrasp_pose, name: at - 0.01})
+    moved = demonstrations.Script(other, start, task.starts).closed - before
+    assert moved[:, 3].min() >= -0.0161
+    assert moved[:, 3].max() <= -0.0079
+    moved[:, 3] = 0
+    assert moved.abs().max() < 1e-5
