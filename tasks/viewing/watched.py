@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tasks.grasp.environment import GraspTask
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import DriveFactors, Simulator, Start
+from tasks.simulators.contract import DriveFactors, Simulator, Start, WorldChanges
 from tasks.viewing.errors import RenderingError
 
 Policy = Callable[[Tensor], Tensor]
@@ -62,6 +62,7 @@ class WatchedSimulator(Simulator):
         self.control_dt, self.state = simulator.control_dt, simulator.state
         self.capturable, self.swaps_objects = simulator.capturable, simulator.swaps_objects
         self.pushes_objects, self.varies_drives = simulator.pushes_objects, simulator.varies_drives
+        self.varies_worlds = simulator.varies_worlds
         if not self.swaps_objects:
             self.mass_scale, self.friction = simulator.mass_scale, simulator.friction
         self._of_task: Optional[Tensor] = None
@@ -114,6 +115,10 @@ class WatchedSimulator(Simulator):
     def vary_drives(self, mask: Tensor, factors: DriveFactors) -> None:
         """See `Simulator.vary_drives`."""
         self.simulator.vary_drives(mask, factors)
+
+    def vary_worlds(self, mask: Tensor, changes: WorldChanges) -> None:
+        """See `Simulator.vary_worlds`."""
+        self.simulator.vary_worlds(mask, changes)
 
     def diagnostics(self) -> Dict[str, float]:
         """See `Simulator.diagnostics`."""
