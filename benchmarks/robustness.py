@@ -30,8 +30,8 @@ from tasks.grasp.environment import GraspTask
 from tasks.grasp.observations import ACTOR, Layout
 from tasks.grasp.randomisation.config import RandomCfg
 from tasks.grasp.starts import StartCfg
-from tasks.hands import SHADOW_HAND
-from tasks.objects import load_objects
+from tasks.hands import SHADOW_HAND, HandSpec
+from tasks.objects import ObjectSet, in_three_sizes, load_objects
 from tasks.simulators import registry
 from tasks.simulators.contract import Simulator
 
@@ -55,10 +55,15 @@ ROWS: Dict[str, RandomCfg] = {
     "pushes of 3 m/s2": RandomCfg(push=3.0),
     "pushes of 10 m/s2": RandomCfg(push=10.0),
     "friction 0.3": RandomCfg(friction=(0.3, 0.3)),
+    "friction 0.2": RandomCfg(friction=(0.2, 0.2)),
     "mass x 0.5": RandomCfg(mass=(0.5, 0.5)),
     "mass x 3": RandomCfg(mass=(3.0, 3.0)),
     "drives x 0.5 to 2": RandomCfg(stiffness=(0.5, 2.0), damping=(0.5, 2.0)),
     "torque limits x 0.7": RandomCfg(torque_limit=(0.7, 0.7)),
+    "dry friction in the joints, up to 0.05 N m": RandomCfg(joint_friction=0.05),
+    "centre of mass off by up to 0.3 of the half sides": RandomCfg(com=0.3),
+    "table up to 3 cm higher or lower": RandomCfg(table_height=0.03),
+    "objects x 0.9 to 1.1": RandomCfg(size=0.1),
     "all of --preset sim2real": RandomCfg.sim2real(),
 }
 """Name of a row -> its disturbances."""
@@ -143,11 +148,22 @@ def conditions(args: Args, trained: TrainedPolicy) -> Dict[str, Tuple[RandomCfg,
     return found
 
 
+def simulator_of(args: Args, hand: HandSpec, objects: ObjectSet, physics: Any) -> Simulator:
+    """A simulator with these objects."""
+    sim = registry.choose(args.sim)
+    worlds = min(args.num_envs or sim.evaluation_envs, args.episodes)
+    if sim.compiles_kernels:
+        from tasks.commands.compile_kernels import compile_missing
+
+        compile_missing(objects, worlds, physics, hand.name)
+    return sim.make(hand, objects, worlds, physics, evaluation=True)
+
+
 def measure(
     args: Args,
     trained: TrainedPolicy,
     simulator: Simulator,
-    objects: Any,
+    objects: ObjectSet,
     random: RandomCfg,
     change: Optional[Callable[[Tensor], Tensor]],
 ) -> Dict[str, Any]:
@@ -169,13 +185,8 @@ def main(args: Args) -> None:
     physics = loaded[0].settings.of_simulator(sim, args.physics)
     rows: List[Dict[str, Any]] = []
     for name in args.objects:
-        objects = load_objects(name)
-        worlds = min(args.num_envs or sim.evaluation_envs, args.episodes)
-        if sim.compiles_kernels:
-            from tasks.commands.compile_kernels import compile_missing
-
-            compile_missing(objects, worlds, physics, hand.name)
-        simulator = sim.make(hand, objects, worlds, physics, evaluation=True)
+        objects = own = load_objects(name)
+        simulator, size = None, 0.0
         table = Table(title=f"{name}, {args.episodes} episodes each, {sim.title}")
         table.add_column("", no_wrap=True)
         for letter, path in zip(ascii_uppercase, args.checkpoints):
@@ -183,6 +194,11 @@ def main(args: Args) -> None:
             for title, _, _ in SHOWN.values():
                 table.add_column(f"{letter} {title}", justify="right")
         for row, (random, _) in conditions(args, loaded[0]).items():
+            if simulator is None or random.size != size:
+                if simulator is not None:
+                    simulator.close()
+                objects, size = in_three_sizes(own, random.size), random.size
+                simulator = simulator_of(args, hand, objects, physics)
             cells = []
             for trained in loaded:
                 change = conditions(args, trained)[row][1]
@@ -193,7 +209,8 @@ def main(args: Args) -> None:
             table.add_row(row, *cells)
             if args.json is not None:
                 args.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-        simulator.close()
+        if simulator is not None:
+            simulator.close()
         Console().print(table)
 
 

@@ -4,6 +4,9 @@ An .onnx or .pt file has one input, `obs` (batch, num_obs), raw, and one output,
 [-1, 1].  The normaliser is inside.  A .safetensors file has the weights and the normaliser by name, and this program reads it
 as it reads a checkpoint.  What the numbers mean is in the file, too, as JSON under the key `interface`: in the metadata of ONNX
 and of safetensors, or in TorchScript's extra file of that name.
+
+With `--targets` an .onnx or .pt file also has the inputs `joint_pos` and `targets` (batch, num_actions), and the output `new_targets`:
+where the drives should go, within limits.
 """
 
 from __future__ import annotations
@@ -12,14 +15,15 @@ import argparse
 import contextlib
 import importlib
 import json
+import math
 import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, NoReturn, Optional, Sequence, Union
+from typing import Any, Callable, Dict, Mapping, NoReturn, Optional, Sequence, Tuple, Union
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ppo_grasp.actor_critic import ActorCritic
 from ppo_grasp.checkpoint import SAFETENSORS, load_policy, save_safetensors, shipped_policy
@@ -30,7 +34,11 @@ TOLERANCE = 1e-4
 """By how much an exported action may differ from the program's own."""
 DESCRIBED_BY = ("tasks.evaluation.interface",)
 """Modules that may know what a policy's numbers mean, by `describe(policy, meta)`.  One that is not installed is left out."""
+GUARDED_BY = ("tasks.evaluation.guarded",)
+"""Modules that may know where its actions move drives, by `guarded(policy, meta, **limits)`."""
 KEY = "interface"
+LIMITS = ("workspace_low", "workspace_high", "most_per_step", "torque_share")
+"""Options of `--targets`."""
 
 
 class ExportError(ValueError):
@@ -45,14 +53,30 @@ def describe(policy: ActorCritic, meta: Mapping[str, Any]) -> Dict[str, Any]:
     return {}
 
 
-def export_onnx(policy: ActorCritic, path: PathLike, interface: Optional[Mapping[str, Any]] = None) -> None:
+def guarded(policy: ActorCritic, meta: Mapping[str, Any], limits: Mapping[str, Any]) -> nn.Module:
+    """The policy with the targets of its drives.  meta: of `load_policy`.  Raises ExportError if no task here knows them."""
+    for name in GUARDED_BY:
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(name).guarded(_on_cpu(policy), meta, **limits)
+    raise ExportError("--targets: no task here knows what the policy's actions move")
+
+
+def ports(policy: nn.Module) -> Tuple[Dict[str, int], Tuple[str, ...]]:
+    """The sizes of a policy's inputs by name, and the names of its outputs."""
+    if isinstance(policy, ActorCritic):
+        return {"obs": policy.cfg.num_obs}, ("action",)
+    made: Any = policy
+    return made.inputs, made.outputs
+
+
+def export_onnx(policy: nn.Module, path: PathLike, interface: Optional[Mapping[str, Any]] = None) -> None:
     """Writes the deterministic policy as ONNX.  interface: plain values to keep with it, see `describe`."""
-    example = torch.zeros(1, policy.cfg.num_obs)
-    axes = {"obs": {0: "batch"}, "action": {0: "batch"}}
-    names: Dict[str, Any] = {"input_names": ["obs"], "output_names": ["action"], "dynamic_axes": axes}
+    inputs, outputs = ports(policy)
+    axes = {name: {0: "batch"} for name in (*inputs, *outputs)}
+    names: Dict[str, Any] = {"input_names": list(inputs), "output_names": list(outputs), "dynamic_axes": axes}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # this exporter needs no further package, and warns that it is the old one
-        torch.onnx.export(_on_cpu(policy), (example,), str(path), dynamo=False, **names)
+        torch.onnx.export(_on_cpu(policy), _zeros(inputs), str(path), dynamo=False, **names)
     if interface:
         import onnx
 
@@ -61,50 +85,60 @@ def export_onnx(policy: ActorCritic, path: PathLike, interface: Optional[Mapping
         onnx.save(model, str(path))
 
 
-def export_torchscript(policy: ActorCritic, path: PathLike, interface: Optional[Mapping[str, Any]] = None) -> None:
+def export_torchscript(policy: nn.Module, path: PathLike, interface: Optional[Mapping[str, Any]] = None) -> None:
     """Writes the deterministic policy as TorchScript, for C++ or a Python without this package.  interface: see `export_onnx`."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore", DeprecationWarning)
-        traced = torch.jit.trace(_on_cpu(policy), torch.zeros(1, policy.cfg.num_obs))
+        traced = torch.jit.trace(_on_cpu(policy), _zeros(ports(policy)[0]))
         torch.jit.save(traced, str(path), _extra_files={KEY: json.dumps(interface)} if interface else {})
 
 
-def run_onnx(path: PathLike) -> Callable[[Tensor], Tensor]:
-    """The policy in an ONNX file, run by onnxruntime.  Raises ExportError if that is not installed."""
+def run_onnx(path: PathLike) -> Callable[..., Any]:
+    """The policy in an ONNX file, run by onnxruntime: tensors to a tensor, or to a tuple of several.
+
+    Raises ExportError if onnxruntime is not installed.
+    """
     try:
         import onnxruntime
     except ImportError as error:
         raise ExportError("checking an ONNX file needs onnxruntime: pip install onnx onnxruntime") from error
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda obs: torch.from_numpy(session.run(["action"], {"obs": obs.numpy()})[0])
+    inputs = [one.name for one in session.get_inputs()]
+
+    def run(*given: Tensor) -> Any:
+        found = session.run(None, {name: value.numpy() for name, value in zip(inputs, given)})
+        values = tuple(map(torch.from_numpy, found))
+        return values if len(values) > 1 else values[0]
+
+    return run
 
 
-def run_torchscript(path: PathLike) -> Callable[[Tensor], Tensor]:
+def run_torchscript(path: PathLike) -> Callable[..., Any]:
     """The policy in a TorchScript file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return torch.jit.load(str(path))
 
 
-def largest_difference(policy: ActorCritic, exported: Callable[[Tensor], Tensor]) -> float:
-    """The largest difference of an action, over observations as the policy met them and far beyond."""
-    normalizer = policy.obs_normalizer
+def largest_difference(policy: nn.Module, exported: Callable[..., Any]) -> float:
+    """The largest difference of an output, over observations as the policy met them and far beyond."""
+    normalizer: Any = policy.obs_normalizer
+    inputs, outputs = ports(policy)
     generator = torch.Generator().manual_seed(0)
     worst = 0.0
     with torch.no_grad():
         for batch, spread in ((1, 1.0), (257, 1.0), (64, 100.0)):
-            noise = torch.randn(batch, policy.cfg.num_obs, generator=generator)
-            obs = normalizer.mean + spread * noise / normalizer.inv_std
-            action = exported(obs)
-            if action.shape != (batch, policy.cfg.num_actions):
-                raise ExportError(f"the exported policy gives actions of shape {tuple(action.shape)}")
-            difference = (action - policy(obs)).abs().max().nan_to_num(nan=float("inf"))
-            worst = max(worst, float(difference))
+            obs, *more = (torch.randn(batch, size, generator=generator) for size in inputs.values())
+            given = (normalizer.mean + spread * obs / normalizer.inv_std, *more)
+            for name, found, right in zip(outputs, _several(exported(*given)), _several(policy(*given))):
+                if found.shape != right.shape:
+                    raise ExportError(f"the exported policy gives {name} of shape {tuple(found.shape)}")
+                worst = max(worst, float((found - right).abs().max().nan_to_num(nan=float("inf"))))
     return worst
 
 
 def export(
-    policy: ActorCritic,
+    policy: nn.Module,
     out: PathLike,
     interface: Optional[Mapping[str, Any]] = None,
     meta: Optional[Mapping[str, Any]] = None,
@@ -164,19 +198,37 @@ def main(words: Optional[Sequence[str]] = None) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="FILE.onnx, FILE.safetensors, or FILE.pt for TorchScript"
     )
+    parser.add_argument(
+        "--targets", action="store_true", help="also give targets of the drives, within limits (.onnx and .pt)"
+    )
+    for end in ("low", "high"):
+        help_text = f"m, {end} end of the box that the palm's targets stay in"
+        parser.add_argument(f"--workspace-{end}", type=_finite, nargs=3, metavar=("X", "Y", "Z"), help=help_text)
+    parser.add_argument(
+        "--most-per-step", type=_positive, help="rad, by which a finger's target moves in a step, at most"
+    )
+    parser.add_argument(
+        "--torque-share", type=_positive, help="of a finger drive's limit, that its gain asks for at most"
+    )
     args = parser.parse_args(words)
+    limits = {name: value for name, value in vars(args).items() if name in LIMITS and value is not None}
     try:
         path = args.checkpoint or shipped_policy()
         policy, meta = load_policy(path)
         interface = describe(policy, meta)
-        difference = export(policy, args.out, interface, meta)
+        written = guarded(policy, meta, limits) if args.targets or limits else policy
+        if written is not policy:
+            if args.out.suffix.lower() == SAFETENSORS:
+                raise ExportError("--targets: .safetensors holds weights alone; write .onnx or .pt")
+            interface = {**interface, "guarded": {"inputs": ports(written)[0], "limits": limits}}
+        difference = export(written, args.out, interface, meta)
     except OSError as error:
         _fail(f"--out {args.out}: cannot be written ({error.strerror or error}); give another name")
     except ValueError as error:
         _fail(str(error))
     print(
-        f"{path} -> {args.out}: obs (batch, {policy.cfg.num_obs}) to action (batch, {policy.cfg.num_actions}); "
-        f"its actions equal the program's within {max(difference, 1e-7):.0e}; "
+        f"{path} -> {args.out}: obs (batch, {policy.cfg.num_obs}) to action (batch, {policy.cfg.num_actions})"
+        f"{', joint_pos and targets to new_targets' if written is not policy else ''}; its actions equal the program's within {max(difference, 1e-7):.0e}; "
         + (f"what they mean is in its {KEY}" if interface else "no task here knows what they mean")
     )
 
@@ -191,7 +243,30 @@ def _fail(message: str) -> NoReturn:
     raise SystemExit(2)
 
 
-def _on_cpu(policy: ActorCritic) -> ActorCritic:
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text}: must be a finite number")
+    return value
+
+
+def _positive(text: str) -> float:
+    if not _finite(text) > 0:
+        raise argparse.ArgumentTypeError(f"{text}: must be greater than 0")
+    return float(text)
+
+
+def _zeros(inputs: Mapping[str, int]) -> Tuple[Tensor, ...]:
+    return tuple(torch.zeros(1, size) for size in inputs.values())
+
+
+def _several(found: Any) -> Tuple[Tensor, ...]:
+    return found if isinstance(found, tuple) else (found,)
+
+
+def _on_cpu(policy: nn.Module) -> nn.Module:
+    if not isinstance(policy, ActorCritic):
+        return policy.cpu().eval()
     copy = ActorCritic(policy.cfg)
     copy.load_state_dict(policy.state_dict())
     return copy.eval()

@@ -23,9 +23,11 @@ def make_env(**options: Any) -> Env:
 def make_grasp(num_envs: int, objects: str = "mixed", sim: str = "auto", **options: Any) -> Any:
     """The task.  objects: a set's name or a directory of meshes.  sim: a simulator's name.  options: of `tasks.make_task`."""
     from tasks import make_task
-    from tasks.objects import load_objects
+    from tasks.objects import in_three_sizes, load_objects
 
-    return make_task(sim, load_objects(objects), num_envs, **options)
+    cfg = options.get("cfg")
+    sizes = 0.0 if cfg is None else cfg.random.size
+    return make_task(sim, in_three_sizes(load_objects(objects), sizes), num_envs, **options)
 
 
 gymnasium.register(

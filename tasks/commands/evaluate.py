@@ -30,7 +30,7 @@ from tasks.grasp.config import GraspCfg
 from tasks.grasp.environment import GraspTask
 from tasks.grasp.randomisation.config import RandomCfg
 from tasks.grasp.randomisation.config import check as check_random
-from tasks.objects import ObjectSet
+from tasks.objects import ObjectSet, in_three_sizes
 from tasks.simulators import memory, registry
 from tasks.simulators.registry import SimulatorNameOrAll
 
@@ -111,7 +111,7 @@ def measure_and_report(args: EvaluateArgs) -> None:
     if args.sim == registry.ALL and args.failures is not None:
         raise ValueError("--failures: draws the failures of one simulator; choose it with --sim")
     trained = load_trained(checkpoint_path(args.checkpoint, hand=args.hand), args.hand)
-    objects = objects_for(trained, args)
+    objects = in_three_sizes(objects_for(trained, args), args.random.size)
     if args.sim == registry.ALL:
         compare(args, trained, objects)
         return

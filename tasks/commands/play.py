@@ -18,7 +18,7 @@ from tasks.evaluation.trained import TrainedPolicy, load_trained
 from tasks.grasp.environment import GraspTask
 from tasks.grasp.randomisation.config import RandomCfg
 from tasks.grasp.randomisation.config import check as check_random
-from tasks.objects import ObjectSet
+from tasks.objects import ObjectSet, in_three_sizes
 from tasks.simulators import registry
 from tasks.simulators.registry import SimulatorEntry, SimulatorName
 from tasks.viewing import window
@@ -96,7 +96,7 @@ def play(args: PlayArgs) -> None:
         registry.get("mujoco").check()  # which draws
     trained = load_trained(find_checkpoint(args), args.hand)
     torch.manual_seed(args.seed)
-    objects = objects_for(trained, args)
+    objects = in_three_sizes(objects_for(trained, args), args.random.size)
     number = args.episodes or (max(IN_A_VIDEO, args.hands) if how == "video" else LIVE)
     objects = some_of(objects, number if sim.swaps_objects else min(number, max(AT_ONCE, args.hands)))
     if how == "browser":

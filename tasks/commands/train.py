@@ -32,7 +32,7 @@ from tasks.grasp.environment import PHASE_STEPS, GraspTask
 from tasks.grasp.observations import ACTOR, Layout, observation_sizes
 from tasks.grasp.rewards import resolve
 from tasks.hands import get_hand
-from tasks.objects import ObjectSet
+from tasks.objects import ObjectSet, in_three_sizes
 from tasks.simulators import memory, registry
 
 RUNS = Path("runs")
@@ -99,9 +99,10 @@ def train_in(
         free = memory.free_bytes(on_gpu)
         forecast = "\n" + memory.forecast(args.num_envs, share(args.eval_envs, ranks), on_gpu, processes, free)
     torch.manual_seed(args.trainer.seed)  # before anything is drawn
-    objects = eval_objects = load_set(args.objects, count=args.object_count, **mesh_options(args))
+    meshes, size = mesh_options(args), args.task.random.size
+    objects = eval_objects = in_three_sizes(load_set(args.objects, count=args.object_count, **meshes), size)
     if args.eval_objects and sim.running_evaluation:
-        eval_objects = load_set(args.eval_objects, "--eval-objects", **mesh_options(args))
+        eval_objects = in_three_sizes(load_set(args.eval_objects, "--eval-objects", **meshes), size)
     if sim.compiles_kernels:
         compile_kernels(args, sim, objects, eval_objects, ranks)
     settings, seed = settings_of(args, sim), ranks.seed(args.trainer.seed)

@@ -18,7 +18,7 @@ class GraspCfg:
     """The reward's preset: see `tasks.grasp.rewards`."""
     reward_weights: Dict[str, float] = field(default_factory=dict)
     """Weights that replace those of the preset, by the term's name: `--reward-weights lift 0.5 still 0.2`.  0 switches a term
-    off."""
+    off.  calm and torque can be added to any preset: pay at the goal for joints that hardly move, and a price of torque."""
     reward_scale: float = 1.0
     """All weights of the reward are multiplied by this."""
     curriculum: Literal["uniform", "recipe", "adaptive"] = "adaptive"

@@ -26,7 +26,8 @@ from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
 from tasks.simulators.contract import COMPILE_OPTIONS, Simulator
 
-START_FIELDS = tuple(f.name for f in fields(EpisodeStart))
+START_FIELDS = tuple(f.name for f in fields(EpisodeStart) if f.name != "table_rise")
+"""What the beginning of an episode reads of a start."""
 GRAVITY = 9.81
 """m/s^2"""
 PHASE_STEPS = 10_000_000
@@ -120,10 +121,10 @@ class GraspTask(VecTask):
         start = self._draw_start(self._next_objects())
         self.simulator.reset(everywhere, start)
         if self.disturbances is not None:
-            self.disturbances.vary_drives(everywhere)
+            self.disturbances.vary_simulator(everywhere, start, self.library.half_extents)
         seen = self._begin(everywhere, start)
         if self.evaluation:
-            self.first_start = start
+            self.first_start = start.on_usual_table()
             self.next_turn()
         else:
             self.episodes.time.copy_(torch.randint_like(self.episodes.time, self.cfg.episode_steps))
@@ -153,7 +154,7 @@ class GraspTask(VecTask):
         with named_range("reset"):
             self.simulator.reset(ended, start)
             if self.disturbances is not None:
-                self.disturbances.vary_drives(ended)
+                self.disturbances.vary_simulator(ended, start, self.library.half_extents)
         with named_range("observation"):
             obs, critic_obs = self._after_reset(ended, start)
         return Step(obs, critic_obs, reward, terminated, truncated, final_critic_obs)
@@ -269,7 +270,7 @@ class GraspTask(VecTask):
         drawn = self.starts.draw(object_id)
         start = EpisodeStart.on_table(drawn) if self.grasp_starts is None else self.grasp_starts.mix(drawn)
         if self.disturbances is not None:
-            self.disturbances.vary(start)
+            start = self.disturbances.vary(start)
         if not self.simulator.swaps_objects:  # it keeps what it was built with
             start.mass_scale, start.friction = self.simulator.mass_scale, self.simulator.friction
         return start

@@ -315,7 +315,7 @@ def load_episodes_state(task: GraspTask, state: Dict[str, Any]) -> None:
     for name, tensor in own.items():
         tensor.copy_(tensors[name])
     if task.disturbances is not None:
-        task.disturbances.drives_were_replaced()
+        task.disturbances.replaced()
 
 
 def _world(task: GraspTask) -> Dict[str, Any]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from tasks.grasp.actions import BASE
 from tasks.grasp.situation import Situation
+from tasks.grasp.steadiness import TURNING
 
 
 @dataclass
@@ -171,6 +172,15 @@ def little_effort(o: Outcome) -> Tensor:
     return at_goal(o) * by_orders(o.now.state.drive_force[:, BASE:].abs().mean(-1) / 0.01)
 
 
+def calm_joints(o: Outcome) -> Tensor:
+    """At the goal, and how little hand and fingers turn, by orders of magnitude: root mean square in 1 mrad/s.
+
+    It is paid against jerk.  A joint that trembles around a pose has a jerk in proportion to its speed, and its speed needs
+    no memory of the steps before.
+    """
+    return at_goal(o) * by_orders(o.now.state.joint_vel[:, TURNING].square().mean(-1).sqrt() / 0.001)
+
+
 def action_rate_squared(o: Outcome) -> Tensor:
     """|a - a_prev|^2"""
     return (o.action - o.previous_action).square().sum(-1)
@@ -198,7 +208,7 @@ class Weighted(NamedTuple):
     def scaled(self, weight: float) -> Weighted:
         """The same course over the phase, with another weight; a term that grows from 0 gets it as its slope."""
         if self.weight == 0:
-            return self._replace(slope=weight)
+            return self._replace(slope=weight) if self.slope else self._replace(weight=weight)
         return self._replace(weight=weight, slope=self.slope * weight / self.weight)
 
 
@@ -259,9 +269,18 @@ ResDex (Huang et al. 2024) trains a second stage without them.
 
 SIM2REAL: Preset = (
     *(t._replace(weight=4 * t.weight) if t.name == "action_rate" else t for t in DEFAULT),
-    Weighted("torque", finger_torque, -0.05),
+    growing("torque", finger_torque, -0.05),
 )
-"""As the default, but changes of the action cost four times as much, and torque costs everywhere."""
+"""As the default, but changes of the action cost four times as much, and torque costs everywhere.
+
+The price of torque grows over the phase.  A high one from the first step on would teach hands not to close.
+"""
+
+SPARE: Preset = (
+    Weighted("calm", calm_joints, 0.0),
+    growing("torque", finger_torque, -0.05),
+)
+"""Terms that `--reward-weights` can add to any preset that has none of this name.  They cost nothing unless it does."""
 
 PRESETS: Dict[str, Preset] = {
     "default": DEFAULT,
@@ -274,15 +293,20 @@ PRESETS: Dict[str, Preset] = {
 
 
 def resolve(preset: str, weights: Mapping[str, float], scale: float = 1.0) -> Preset:
-    """The preset's terms, with the weights that are given in place of its own.  Raises ValueError for an unknown name.
+    """The preset's terms, with the weights that are given in place of its own, and those of `SPARE` that have one.
 
-    scale: all weights are multiplied by it.
+    scale: all weights are multiplied by it.  Raises ValueError for an unknown name.
     """
     terms = PRESETS[preset]
     names = [t.name for t in terms]
-    unknown = [name for name in weights if name not in names]
+    spare = [t for t in SPARE if t.name not in names]
+    unknown = [name for name in weights if name not in (*names, *(t.name for t in spare))]
     if unknown:
-        raise ValueError(f"--reward-weights {' '.join(unknown)}: the terms of {preset!r} are {', '.join(names)}")
+        raise ValueError(
+            f"--reward-weights {' '.join(unknown)}: the terms of {preset!r} are {', '.join(names)}; it can also get "
+            f"{' and '.join(t.name for t in spare)}"
+        )
+    terms = (*terms, *(t for t in spare if t.name in weights))
     chosen = (t.scaled(weights[t.name]) if t.name in weights else t for t in terms)
     return tuple(t._replace(weight=scale * t.weight, slope=scale * t.slope) for t in chosen)
 

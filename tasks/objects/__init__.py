@@ -2,6 +2,7 @@
 
 from tasks.objects.model import DENSITY, MAX_HULL_VERTICES, MAX_PARTS, ObjectError, ObjectModel
 from tasks.objects.sets import OBJECT_SETS, ObjectSet, ObjectTensors, distance, load_objects
+from tasks.objects.sizes import in_three_sizes
 
 __all__ = [
     "DENSITY",
@@ -13,5 +14,6 @@ __all__ = [
     "ObjectSet",
     "ObjectTensors",
     "distance",
+    "in_three_sizes",
     "load_objects",
 ]

@@ -116,6 +116,18 @@ class DriveFactors:
     """Of the largest force or torque."""
 
 
+@dataclass
+class WorldChanges:
+    """What else differs from world to world.  None leaves what all worlds have."""
+
+    com_shift: Optional[Tensor] = None
+    """(N, 3) m, from the object's own centre of mass to that in this world, in the object's frame."""
+    table_rise: Optional[Tensor] = None
+    """(N,) m, how much higher than `TABLE_HEIGHT` the table is."""
+    joint_friction: Optional[Tensor] = None
+    """(N, D) N or N m, the dry friction of the driven joints, in the order of `HandSpec.drives`."""
+
+
 class Simulator:
     """Base of all simulators.  The text at the top of this file has units and frames."""
 
@@ -132,8 +144,10 @@ class Simulator:
     """Whether it has `push`."""
     varies_drives: bool = False
     """Whether it has `vary_drives`."""
+    varies_worlds: bool = False
+    """Whether it has `vary_worlds`."""
     disturbed: bool = False
-    """Whether `push` or `vary_drives` was ever called."""
+    """Whether `push`, `vary_drives` or `vary_worlds` was ever called."""
     mass_scale: Tensor
     """(N,) factor of each object's mass, in simulators whose worlds keep it."""
     friction: Tensor
@@ -172,6 +186,15 @@ class Simulator:
 
         Rows outside the mask are ignored.  They stay until the next call for that world.  A reset does not change them.
         The first call must come before a step is recorded in a CUDA graph.
+        """
+        raise NotImplementedError
+
+    def vary_worlds(self, mask: Tensor, changes: WorldChanges) -> None:
+        """Gives the worlds in `mask` (N,) bool another table, joints or centre of mass of the object.
+
+        Rows outside the mask are ignored.  Table and joints stay until the next call for that world.  A reset puts the centre
+        of mass back, so call it after each reset.  The object must stand on the new table by then.
+        The first call with a joint friction must come before a step is recorded in a CUDA graph.
         """
         raise NotImplementedError
 

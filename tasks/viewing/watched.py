@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tasks.grasp.environment import GraspTask
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import DriveFactors, Simulator, Start
+from tasks.simulators.contract import DriveFactors, Simulator, Start, WorldChanges
 from tasks.viewing.errors import RenderingError
 
 Policy = Callable[[Tensor], Tensor]
@@ -62,6 +62,7 @@ class WatchedSimulator(Simulator):
         self.control_dt, self.state = simulator.control_dt, simulator.state
         self.capturable, self.swaps_objects = simulator.capturable, simulator.swaps_objects
         self.pushes_objects, self.varies_drives = simulator.pushes_objects, simulator.varies_drives
+        self.varies_worlds = simulator.varies_worlds
         if not self.swaps_objects:
             self.mass_scale, self.friction = simulator.mass_scale, simulator.friction
         self._of_task: Optional[Tensor] = None
@@ -115,6 +116,10 @@ class WatchedSimulator(Simulator):
         """See `Simulator.vary_drives`."""
         self.simulator.vary_drives(mask, factors)
 
+    def vary_worlds(self, mask: Tensor, changes: WorldChanges) -> None:
+        """See `Simulator.vary_worlds`."""
+        self.simulator.vary_worlds(mask, changes)
+
     def diagnostics(self) -> Dict[str, float]:
         """See `Simulator.diagnostics`."""
         return self.simulator.diagnostics()
@@ -138,14 +143,17 @@ def watched(task: GraspTask) -> WatchedSimulator:
 
 
 def snapshot(task: GraspTask, worlds: Sequence[int]) -> Snapshot:
-    """Copies what is shown of these worlds to the host."""
+    """Copies what is shown of these worlds to the host.
+
+    The scene that is drawn has its table at the usual height.  Where tables differ, all that is above them is moved with them.
+    """
     state, episodes = task.simulator.state, task.episodes
     rows = torch.as_tensor(list(worlds), dtype=torch.int64, device=task.device)
 
     def host(tensor: Tensor) -> np.ndarray:
         return tensor[rows].cpu().numpy().copy()
 
-    return Snapshot(
+    shown = Snapshot(
         joint_pos=host(state.joint_pos),
         object_pos=host(state.object_pos),
         object_quat=host(state.object_quat),
@@ -156,6 +164,12 @@ def snapshot(task: GraspTask, worlds: Sequence[int]) -> Snapshot:
         goal=host(episodes.goal.pos),
         reached=host(episodes.steps_at_goal) > 0,
     )
+    changes = None if task.disturbances is None else task.disturbances.changes
+    if changes is not None and changes.table_rise is not None:
+        rise = host(changes.table_rise)[:, None]
+        for places in (shown.joint_pos, shown.object_pos, shown.fingertip_pos, shown.goal):
+            places[..., 2] -= rise if places.ndim == 3 else rise[:, 0]
+    return shown
 
 
 def between(earlier: Snapshot, later: Snapshot, share: float, begun: np.ndarray) -> Snapshot:

@@ -46,6 +46,8 @@ def test_rows_are_what_they_are_called() -> None:
     assert list(robustness.chosen_rows(("late", "friction"))) == [
         *(f"actions {by} late" for by in ("one step", "two steps", "none to three steps")),
         "friction 0.3",
+        "friction 0.2",
+        "dry friction in the joints, up to 0.05 N m",
     ]
     with pytest.raises(ValueError, match="--rows fog: is in none"):
         robustness.chosen_rows(("fog",))
@@ -58,13 +60,15 @@ def test_a_table_of_two_policies(
     grasp = {"episode_steps": 20, "base_slope": 1.0}
     policies = tuple(policy_maker(tmp_path / f"{name}.pt", grasp=grasp, objects="primitives") for name in "ab")
     args = robustness.Args(
-        checkpoints=policies, objects=("primitives",), rows=("undisturbed", "drives", "pushes of 3"), sim="mujoco",
+        checkpoints=policies, objects=("primitives",), rows=("undisturbed", "drives", "pushes of 3", "objects x"), sim="mujoco",
         episodes=4, json=tmp_path / "rows.json",
     )  # fmt: skip
     robustness.main(args)
     rows = json.loads((tmp_path / "rows.json").read_text())
     assert [(row["row"], Path(row["checkpoint"]).stem) for row in rows] == [
-        (name, policy) for name in ("undisturbed", "pushes of 3 m/s2", "drives x 0.5 to 2") for policy in "ab"
+        (name, policy)
+        for name in ("undisturbed", "pushes of 3 m/s2", "drives x 0.5 to 2", "objects x 0.9 to 1.1")
+        for policy in "ab"
     ]
     assert all(row["num_episodes"] == 4 and row["sim"] == "mujoco" for row in rows)
     assert "primitives, 4 episodes each, MuJoCo C" in capsys.readouterr().out

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tasks.hands import HandSpec, get_hand
-from tasks.simulators.contract import DriveFactors, SimState, Simulator, Start
+from tasks.simulators.contract import DriveFactors, SimState, Simulator, Start, WorldChanges
 
 
 class ScriptedSimulator(Simulator):
@@ -18,6 +18,7 @@ class ScriptedSimulator(Simulator):
     name = "scripted"
     pushes_objects = True
     varies_drives = True
+    varies_worlds = True
 
     def __init__(
         self,
@@ -36,6 +37,8 @@ class ScriptedSimulator(Simulator):
         self.masks: List[Tensor] = []
         self.force = torch.zeros(num_envs, 3)
         self.factors = torch.ones(3, num_envs, self.hand.num_drives)
+        self.com_shift, self.table_rise = torch.zeros(num_envs, 3), torch.zeros(num_envs)
+        self.joint_friction = torch.zeros(num_envs, self.hand.num_drives)
         self.mass_scale, self.friction = torch.zeros(num_envs), torch.zeros(num_envs)
 
     def step(self, targets: Tensor) -> None:
@@ -68,6 +71,13 @@ class ScriptedSimulator(Simulator):
         self.disturbed = True
         new = torch.stack([factors.stiffness, factors.damping, factors.force])
         self.factors.copy_(torch.where(mask[:, None], new, self.factors))
+
+    def vary_worlds(self, mask: Tensor, changes: WorldChanges) -> None:
+        self.disturbed = True
+        for name, new in vars(changes).items():
+            old = getattr(self, name)
+            if new is not None:
+                old.copy_(torch.where(mask.view(-1, *[1] * (old.dim() - 1)), new, old))
 
     def _place_hand(self) -> None:
         """Puts the palm where the slides are, and the fingertips in a row 10 cm before it."""

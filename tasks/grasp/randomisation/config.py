@@ -63,6 +63,15 @@ class RandomCfg:
     """Range of a factor of each finger drive's velocity gain."""
     torque_limit: Tuple[float, float] = (1.0, 1.0)
     """Range of a factor of each finger drive's largest torque."""
+    com: float = 0.0
+    """How far the object's centre of mass is shifted along each of its axes, at most; as a share of its half side there."""
+    size: float = 0.0
+    """Each object has two copies, smaller and larger by this share.  An episode gets one of the three; a set that is loaded for
+    this has three times as many objects.  They are as dense as before."""
+    table_height: float = 0.0
+    """m, how much higher or lower the table is, at most."""
+    joint_friction: float = 0.0
+    """N m, the dry friction that each finger joint has beside its own, at most."""
     strength: Literal["full", "drawn"] = "full"
     """drawn: in training, each episode has its own share, from 0 to 1, of each kind of disturbance, so that policies stay good
     without any.  Policies are measured with all at full strength."""
@@ -104,6 +113,11 @@ class RandomCfg:
         return self.mass != (1.0, 1.0) or self.friction != (0.0, 0.0)
 
     @property
+    def varies_worlds(self) -> bool:
+        """Whether centres of mass, tables or joints' friction differ from world to world."""
+        return self.com + self.table_height + self.joint_friction > 0
+
+    @property
     def active(self) -> bool:
         """Whether anything at all is disturbed."""
         kinds = (
@@ -112,14 +126,18 @@ class RandomCfg:
             self.varies_drives,
             self.delays_actions,
             self.varies_bodies,
+            self.varies_worlds,
             self.push > 0,
+            self.size > 0,
         )
         return any(kinds)
 
     def in_fixed_worlds(self) -> RandomCfg:
-        """The same without what needs other objects, masses or drives in a running world: not all simulators can do that."""
+        """The same without what needs other objects, masses, drives or tables in a running world: not all simulators can do
+        that."""
         same = (1.0, 1.0)
-        return replace(self, push=0.0, mass=same, friction=(0.0, 0.0), stiffness=same, damping=same, torque_limit=same)
+        fixed = replace(self, push=0.0, mass=same, friction=(0.0, 0.0), stiffness=same, damping=same, torque_limit=same)
+        return replace(fixed, com=0.0, table_height=0.0, joint_friction=0.0)
 
     @classmethod
     def sim2real(cls) -> RandomCfg:

@@ -16,8 +16,9 @@ from tasks.grasp.randomisation.pushes import Pushes
 from tasks.grasp.randomisation.sensors import SensorErrors
 from tasks.grasp.randomisation.sight import Sight
 from tasks.grasp.situation import Goal, Situation, palm_frame
+from tasks.grasp.starts import EpisodeStart
 from tasks.hands.spec import HandSpec
-from tasks.simulators.contract import Simulator, Start
+from tasks.simulators.contract import Simulator
 
 
 class Disturbances:
@@ -41,6 +42,10 @@ class Disturbances:
             raise ValueError(
                 f"--random.mass, --random.friction: {simulator.name} keeps the masses and frictions it was built with"
             )
+        if cfg.varies_worlds and not simulator.varies_worlds:
+            raise ValueError(
+                f"--random.com, --random.table-height, --random.joint-friction: {simulator.name} cannot vary its worlds"
+            )
         n, device, dt = simulator.num_envs, simulator.device, simulator.control_dt
         self.cfg, self.simulator, self._drives = cfg, simulator, hand.num_drives
         self.levels = Levels(cfg, n, evaluation, device)
@@ -50,11 +55,11 @@ class Disturbances:
         self.delay = DelayLine(cfg, n, hand.num_drives, device) if cfg.delays_actions else None
         self.pushes = Pushes(cfg, n, dt, device) if cfg.push > 0 else None
         self.factors = bodies.no_variation(n, hand.num_drives, device) if cfg.varies_drives else None
+        self.changes = bodies.no_change(cfg, n, hand.num_drives, device) if cfg.varies_worlds else None
 
-    def vary(self, start: Start) -> None:
-        """Gives a start's objects other masses and frictions."""
-        if self.cfg.varies_bodies:
-            bodies.vary_object(self.cfg, start, self.levels.scale)
+    def vary(self, start: EpisodeStart) -> EpisodeStart:
+        """The start with other masses and frictions of the objects, on another table."""
+        return bodies.vary_start(self.cfg, start, self.levels.scale)
 
     def begin(self, mask: Tensor, hold: Tensor) -> None:
         """Episodes begin in the worlds in mask (N,).  hold (N, D): the action that leaves the drives' targets where they are."""
@@ -64,20 +69,27 @@ class Disturbances:
         if self.pushes is not None:
             self.pushes.begin(mask)
 
-    def vary_drives(self, mask: Tensor) -> None:
-        """Gives other drives to the worlds in mask (N,), whose episodes begin."""
-        if self.factors is None:
-            return
-        drawn = bodies.draw_drives(self.cfg, len(mask), self._drives, self.levels.scale)
-        for name, value in vars(self.factors).items():
-            torch.where(mask[:, None], getattr(drawn, name), value, out=value)
-        self.simulator.vary_drives(mask, self.factors)
+    def vary_simulator(self, mask: Tensor, start: EpisodeStart, half_extents: Tensor) -> None:
+        """Gives other drives, joints, tables and centres of mass to the worlds in mask (N,), which were just reset to the start.
 
-    def drives_were_replaced(self) -> None:
-        """Gives the simulator the drives' factors again, after the tensors of `running` were overwritten."""
+        half_extents (V, 3) m, of all objects of the set.
+        """
         if self.factors is not None:
-            every = torch.ones(len(self.factors.stiffness), dtype=torch.bool, device=self.simulator.device)
+            drawn = bodies.draw_drives(self.cfg, len(mask), self._drives, self.levels.scale)
+            _put(mask, vars(drawn), vars(self.factors))
+            self.simulator.vary_drives(mask, self.factors)
+        if self.changes is not None:
+            changes = bodies.draw_world(self.cfg, start, half_extents[start.object_id], self.levels.scale)
+            _put(mask, vars(changes), vars(self.changes))
+            self.simulator.vary_worlds(mask, self.changes)
+
+    def replaced(self) -> None:
+        """Gives the simulator again what it was given, after the tensors of `running` were overwritten."""
+        every = torch.ones(self.simulator.num_envs, dtype=torch.bool, device=self.simulator.device)
+        if self.factors is not None:
             self.simulator.vary_drives(every, self.factors)
+        if self.changes is not None:
+            self.simulator.vary_worlds(every, self.changes)
 
     def arriving(self, action: Tensor) -> Tensor:
         """(N, D) the actions that act in this step.  action (N, D): what the policy has just decided."""
@@ -116,7 +128,7 @@ class Disturbances:
     def running(self) -> Dict[str, Tensor]:
         """Everything that a step carries over to the next one, by name.
 
-        After these tensors were overwritten with those of another run, `drives_were_replaced` gives them to the simulator.
+        After these tensors were overwritten with those of another run, `replaced` gives them to the simulator.
         """
         found = {"random_levels": self.levels.of}
         if self.sensors is not None:
@@ -131,14 +143,25 @@ class Disturbances:
             found["random_push"] = self.pushes.direction
         if self.factors is not None:
             found.update({f"random_{name}": value for name, value in vars(self.factors).items()})
+        if self.changes is not None:
+            found.update({f"random_{name}": value for name, value in vars(self.changes).items() if value is not None})
         return found
 
 
+def _put(mask: Tensor, new: Dict[str, Tensor], old: Dict[str, Tensor]) -> None:
+    """Writes the worlds of the mask (N,) into the old tensors (N, ...), but for those that are None."""
+    for name, value in old.items():
+        if value is not None:
+            torch.where(mask.view(-1, *[1] * (value.dim() - 1)), new[name], value, out=value)
+
+
 def end_disturbances(hand: HandSpec, simulator: Simulator) -> None:
-    """Takes away what an earlier task on this simulator may have left: a push, other drives."""
+    """Takes away what an earlier task on this simulator may have left: a push, other drives, joints and tables."""
     n, device = simulator.num_envs, simulator.device
     if simulator.pushes_objects:
         simulator.push(torch.zeros(n, 3, device=device))
+    every = torch.ones(n, dtype=torch.bool, device=device)
     if simulator.varies_drives:
-        every = torch.ones(n, dtype=torch.bool, device=device)
         simulator.vary_drives(every, bodies.no_variation(n, hand.num_drives, device))
+    if simulator.varies_worlds:
+        simulator.vary_worlds(every, bodies.no_change(None, n, hand.num_drives, device))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Mapping
+from dataclasses import dataclass, replace
+from typing import Mapping, Optional
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tasks import rotations
@@ -58,6 +59,25 @@ class EpisodeStart(Start):
     """(N, 4)"""
     stage: Tensor
     """(N,) int64, 0 if the object is on the table and the hand above it, else see `tasks.grasp.starts.demonstrations`."""
+    table_rise: Optional[Tensor] = None
+    """(N,) m, how much higher than usual the table is; None where no table differs."""
+
+    def raised(self, by: Tensor) -> EpisodeStart:
+        """The same with table, object and hand higher by (N,) m."""
+        up = F.pad(by[:, None], (2, 0))
+        of_drives = F.pad(up, (0, self.joint_pos.shape[1] - 3))  # the base's third drive lifts it
+        return replace(
+            self,
+            joint_pos=self.joint_pos + of_drives,
+            targets=self.targets + of_drives,
+            object_pos=self.object_pos + up,
+            rest_pos=self.rest_pos + up,
+            table_rise=by if self.table_rise is None else self.table_rise + by,
+        )
+
+    def on_usual_table(self) -> EpisodeStart:
+        """The same, at the usual height of the table."""
+        return self if self.table_rise is None else self.raised(-self.table_rise)
 
     @classmethod
     def zeros(cls, hand: HandSpec, num_envs: int, device: torch.device) -> EpisodeStart:

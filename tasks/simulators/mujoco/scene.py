@@ -17,6 +17,7 @@ C_ITERATIONS = 50
 3 to 5 % of the objects that a trained policy grasps.  With 50 and 50 it flings none."""
 FINE_STEPS_PER_S = 240
 OBJECT_BODY = "object"
+TABLE_GEOM = "table"
 HAND_BITS = (1, 2)
 """contype and conaffinity of the hand's colliding geoms, as in its MJCF.  The hand meets objects and table, not itself, unless
 `PhysicsCfg.self_collision` is on."""
@@ -98,6 +99,8 @@ class Scene:
     """A compiled model, the addresses of things in it, and the rows that turn its object into any other of the set."""
 
     model: mujoco.MjModel
+    table: int
+    """The table's geom."""
     object_body: int
     object_geoms: slice
     """The K geoms of the object's body.  A geom without a part has `geom_dataid` -1."""
@@ -155,7 +158,7 @@ def build_scene(
         "priority": 1,  # contacts have the object's friction and softness, whatever it touches
     }
     spec.worldbody.add_geom(
-        name="table",
+        name=TABLE_GEOM,
         type=mujoco.mjtGeom.mjGEOM_PLANE,
         size=[0.6, 0.6, 0.05],
         pos=[0, 0, TABLE_HEIGHT],
@@ -250,6 +253,7 @@ def _with_rows(model: mujoco.MjModel, hand: HandSpec, objects: ObjectSet) -> Sce
     body_rows = [_body_row(item) for item in objects.objects]
     return Scene(
         model=model,
+        table=model.geom(TABLE_GEOM).id,
         object_body=body,
         object_geoms=slice(start, start + slots),
         object_qpos=int(model.joint(OBJECT_BODY).qposadr[0]),

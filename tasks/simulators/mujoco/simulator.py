@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import DriveFactors, SimState, Simulator, Start
+from tasks.simulators.contract import TABLE_HEIGHT, DriveFactors, SimState, Simulator, Start, WorldChanges
 from tasks.simulators.mujoco.scene import BODY_FIELDS, GEOM_FIELDS, OBJECT_BITS, PhysicsCfg, build_scene
 from tasks.simulators.mujoco.state import PHYSICS_STATE, MujocoArrays, StateReader, check_shapes
 
@@ -34,6 +34,7 @@ class MujocoSimulator(Simulator):
     name = "mujoco"
     pushes_objects = True
     varies_drives = True
+    varies_worlds = True
 
     def __init__(
         self,
@@ -126,6 +127,20 @@ class MujocoSimulator(Simulator):
         bias[(*at, 1)] = model.actuator_biasprm[at[1], 1] * stiffness
         bias[(*at, 2)] = model.actuator_biasprm[at[1], 2] * damping
         self.batch.expand("actuator_forcerange")[at] = model.actuator_forcerange[at[1]] * force[..., None]
+
+    def vary_worlds(self, mask: Tensor, changes: WorldChanges) -> None:
+        """See `Simulator.vary_worlds`."""
+        self.disturbed = True
+        ids, batch, scene = mask.nonzero()[:, 0].numpy(), self.batch, self.scene
+        if changes.com_shift is not None:
+            shift, item = changes.com_shift[mask].double().numpy(), self.state.object_id[mask].numpy()
+            batch.expand("body_ipos")[ids, scene.object_body] = scene.body_rows["body_ipos"][item] + shift
+        if changes.table_rise is not None:
+            batch.expand("geom_pos")[ids, scene.table, 2] = TABLE_HEIGHT + changes.table_rise[mask].double().numpy()
+        if changes.joint_friction is not None:
+            own = scene.model.dof_frictionloss[scene.drive_dof]
+            friction = own + changes.joint_friction[mask].double().numpy()
+            batch.expand("dof_frictionloss")[ids[:, None], scene.drive_dof] = friction
 
     def _set_objects(
         self, ids: np.ndarray, object_id: np.ndarray, mass_scale: np.ndarray, friction: np.ndarray

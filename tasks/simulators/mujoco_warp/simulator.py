@@ -14,12 +14,13 @@ from torch import Tensor
 
 from tasks.hands.spec import HandSpec
 from tasks.objects import ObjectSet
-from tasks.simulators.contract import DriveFactors, SimState, Simulator, Start
+from tasks.simulators.contract import DriveFactors, SimState, Simulator, Start, WorldChanges
 from tasks.simulators.mujoco.scene import BODY_FIELDS, GEOM_FIELDS, PhysicsCfg, build_scene
 from tasks.simulators.mujoco.state import PHYSICS_STATE, Places, check_shapes
 from tasks.simulators.mujoco_warp.distance import signed_distance
 from tasks.simulators.mujoco_warp.drives import WarpDrives
 from tasks.simulators.mujoco_warp.reader import WarpStateReader
+from tasks.simulators.mujoco_warp.worlds import WarpWorlds
 from tasks.simulators.mujoco_warp.writer import WarpStartWriter
 
 CONTACTS_PER_WORLD = 48
@@ -43,6 +44,7 @@ class MujocoWarpSimulator(Simulator):
     name = "mujoco_warp"
     pushes_objects = True
     varies_drives = True
+    varies_worlds = True
 
     def __init__(
         self,
@@ -80,6 +82,7 @@ class MujocoWarpSimulator(Simulator):
         self._drive_of_actuator = torch.tensor(Places.of(self.scene, hand).actuators).argsort().to(self.device)
         self._object_force = wp.to_torch(self.data.xfrc_applied)[:, self.scene.object_body, :3]
         self._drives: Optional[WarpDrives] = None
+        self._worlds: Optional[WarpWorlds] = None
 
     def _torch_stream(self) -> wp.Stream:
         """Torch's current stream as a Warp stream.  It is the same object each time, because Warp finds a recording by the object."""
@@ -137,6 +140,14 @@ class MujocoWarpSimulator(Simulator):
                 self._drives = WarpDrives(self.model, self.num_envs)
         self._drives.vary(mask, factors, self._drive_of_actuator)
 
+    def vary_worlds(self, mask: Tensor, changes: WorldChanges) -> None:
+        """See `Simulator.vary_worlds`."""
+        self.disturbed = True
+        if self._worlds is None:
+            self._worlds = WarpWorlds(self.scene, self.model, self.data)
+        with self._on_stream():
+            self._worlds.vary(mask, changes, self.state.object_id)
+
     def distances(self, faces: Tensor, points: Tensor) -> Tensor:
         """See `Simulator.distances`."""
         if torch.compiler.is_compiling():  # it cannot see into a launch of Warp, but fuses torch's code
@@ -177,6 +188,7 @@ class MujocoWarpSimulator(Simulator):
 
     def close(self) -> None:
         """Frees Warp's arrays now.  If they were freed while a later graph is recorded, that recording would break."""
-        for name in ("data", "model", "_reader", "_writer", "_ctrl", "_overflow", "_object_force", "_drives"):
+        arrays = ("data", "model", "_reader", "_writer", "_ctrl", "_overflow", "_object_force", "_drives", "_worlds")
+        for name in arrays:
             setattr(self, name, None)
         gc.collect()

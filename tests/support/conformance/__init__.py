@@ -10,7 +10,13 @@ A test file of a simulator makes a `Bench` and runs `CONFORMANCE` against it:
 from __future__ import annotations
 
 from conformance.bench import CUBE, LOADED, SHADOW, Bench, HandUnderTest, Start, bent, close, start
-from conformance.of_disturbances import drives_differ, pushed_objects_accelerate
+from conformance.of_disturbances import (
+    centres_of_mass_differ,
+    drives_differ,
+    joints_have_friction,
+    pushed_objects_accelerate,
+    tables_differ,
+)
 from conformance.of_hands import (
     current_after_reset,
     drive_force_is_bounded,
@@ -62,6 +68,9 @@ CONFORMANCE = [
     jumps_as_plain_mujoco,
     pushed_objects_accelerate,
     drives_differ,
+    tables_differ,
+    centres_of_mass_differ,
+    joints_have_friction,
 ]
 
 OF_OBJECTS = [free_fall, rests_on_the_table, object_velocity_is_of_its_origin]
@@ -72,6 +81,8 @@ ACCURACY = [
     same_path_as_plain_mujoco,
     jumps_as_plain_mujoco,
     drives_differ,
+    centres_of_mass_differ,
+    joints_have_friction,
 ]
 """Those of them that ask for the right solution in time.  Their tolerances are for small steps: a semi-implicit step of
 1/60 s is ahead by half of a step's gravity, and fingers that are thrown at their targets are ahead by 0.13 rad."""

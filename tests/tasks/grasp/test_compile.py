@@ -81,7 +81,7 @@ def test_disturbances_compile() -> None:
     seen = []
     for compiled in (False, True):
         torch.manual_seed(0)
-        random = replace(RandomCfg.sim2real(), widen=False)
+        random = replace(RandomCfg.sim2real(), widen=False, com=0.3, table_height=0.03, joint_friction=0.05)
         task = GraspTask(ScriptedSimulator(WORLDS, wander), HAND, some_objects(), GraspCfg(random=random))
         task.reset()
         found = task.disturbances

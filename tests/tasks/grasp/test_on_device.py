@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Callable, Dict, List
 
 import pytest
@@ -12,6 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tasks.grasp.environment import GraspTask
 from tasks.grasp.randomisation.config import RandomCfg
+
+DISTURBED = replace(RandomCfg.sim2real(), com=0.3, table_height=0.03, joint_friction=0.05)
 
 
 class NoHost(TorchDispatchMode):
@@ -38,7 +41,7 @@ def test_no_host_finds_what_it_must_find() -> None:
 @pytest.mark.parametrize("reward", ["default", "recipe"])
 @pytest.mark.parametrize("curriculum", ["uniform", "recipe", "adaptive"])
 @pytest.mark.parametrize("evaluation", [True, False])
-@pytest.mark.parametrize("random", [RandomCfg(), RandomCfg.sim2real()], ids=["ideal", "disturbed"])
+@pytest.mark.parametrize("random", [RandomCfg(), DISTURBED], ids=["ideal", "disturbed"])
 def test_step_and_reset_stay_on_the_device(reward: str, curriculum: str, evaluation: bool, random: RandomCfg) -> None:
     """Resets, curriculum and metrics are masks: no value decides anything on the host."""
     task = scripted(4, evaluation=evaluation, reward=reward, curriculum=curriculum, random=random)
@@ -100,7 +103,8 @@ class Static:
 
 def tensors(results: Any) -> List[Tensor]:
     parts = results if isinstance(results, tuple) else () if results is None else (results,)
-    return [x for part in parts for x in ([part] if isinstance(part, Tensor) else vars(part).values())]
+    found = [x for part in parts for x in ([part] if isinstance(part, Tensor) else vars(part).values())]
+    return [x for x in found if x is not None]  # a start on usual tables has no `table_rise`
 
 
 def replaying(task: GraspTask) -> GraspTask:

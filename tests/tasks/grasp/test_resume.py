@@ -92,7 +92,8 @@ def stop_after(trainer: Trainer, iterations: int) -> None:
     trainer._finished = lambda: trainer.iteration >= iterations or whole()  # type: ignore[method-assign]
 
 
-DISTURBED: Dict[str, Any] = {"random": replace(RandomCfg.sim2real(), widen=False), "history": 2, "pose_filter": 0.3}
+RANDOM = replace(RandomCfg.sim2real(), widen=False, com=0.3, table_height=0.03, joint_friction=0.05)
+DISTURBED: Dict[str, Any] = {"random": RANDOM, "history": 2, "pose_filter": 0.3}
 
 
 @pytest.mark.parametrize("of_task", [{}, DISTURBED], ids=["ideal", "disturbed"])

@@ -245,8 +245,22 @@ def test_a_scale_multiplies_the_whole_reward(preset: str) -> None:
     check(scaled, 2.5 * array(paid(preset, o, action_rate=-0.2)))
 
 
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_spare_terms_can_be_added_to_any_preset(preset: str) -> None:
+    """Pay for calm joints is the same in all phases; the price of torque grows from nothing.  A preset that has it keeps one."""
+    for phase in (0.0, 0.4):
+        o = at_the_goal(COUNT, phase=torch.tensor(phase))
+        torque = np.mean(array(o.now.state.drive_force)[:, 6:] ** 2, axis=1)
+        own = array(paid(preset, o, **({"torque": 0.0} if preset == "sim2real" else {})))
+        assert torque.min() > 0.01
+        check(paid(preset, o, calm=0.3, torque=-2.0), own + 0.3 - 2.0 * phase * torque)
+
+
 def test_weights_of_unknown_terms_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"--reward-weights lifting: the terms of 'default' are reach, .*dropped"):
+    with pytest.raises(
+        ValueError,
+        match=r"--reward-weights lifting: the terms of 'default' are reach, .*dropped; .* get calm and torque",
+    ):
         resolve("default", {"lifting": 1.0})
 
 
@@ -288,12 +302,17 @@ def test_steadiness_by_its_formulas() -> None:
     excess = np.maximum(array(o.now.tip_force).sum(1) - 3 * array(o.weight) - 1, 0)
     check(rewards.gentle_grip(o), by_orders(excess))
     check(rewards.little_effort(o), by_orders(np.abs(array(o.now.state.drive_force)[:, 6:]).mean(1) / 0.01))
+    o.now.state.joint_vel.normal_(generator=torch.Generator().manual_seed(0)).mul_(
+        torch.logspace(-4, 0, COUNT)[:, None]
+    )
+    turning = np.sqrt(np.mean(array(o.now.state.joint_vel)[:, 3:] ** 2, axis=1))
+    check(rewards.calm_joints(o), by_orders(turning / 0.001))
 
 
 def test_no_grip_however_hard_is_worth_less_than_letting_go() -> None:
     """Steadiness is paid at the goal only, and is never negative: it cannot teach a hand not to touch."""
     wild = {"tip_force": torch.full((1, 5), 1e3), "object_speed": torch.full((1,), 9.0)}
-    for term in (rewards.at_rest, rewards.gentle_grip, rewards.little_effort):
+    for term in (rewards.at_rest, rewards.gentle_grip, rewards.little_effort, rewards.calm_joints):
         assert term(at_the_goal(1, **wild)).item() >= 0
         away = changed(at_the_goal(1, **wild), at_goal=torch.zeros(1) > 0)
         assert term(away).item() == 0

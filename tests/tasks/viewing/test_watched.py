@@ -28,7 +28,7 @@ def make(worlds: int = 3, random: RandomCfg = RandomCfg()) -> GraspTask:  # noqa
 
 def test_a_watched_simulator_plays_as_the_other() -> None:
     """The same seeds give the same observations, disturbances included."""
-    disturbed = RandomCfg(push=5.0, stiffness=(0.8, 1.2))
+    disturbed = RandomCfg(push=5.0, stiffness=(0.8, 1.2), com=0.1, table_height=0.02, joint_friction=0.1)
     seen = []
     for wrap in (lambda simulator: simulator, WatchedSimulator):
         torch.manual_seed(1)
@@ -37,7 +37,7 @@ def test_a_watched_simulator_plays_as_the_other() -> None:
         obs = [task.reset()[0]]
         obs += [task.step(0.1 * torch.ones(3, task.num_actions)).obs for _ in range(8)]
         inner = getattr(task.simulator, "simulator", task.simulator)
-        seen.append((torch.stack(obs), inner.force.clone(), inner.factors.clone()))
+        seen.append((torch.stack(obs), inner.force.clone(), inner.factors.clone(), inner.joint_friction.clone()))
     for mine, other in zip(*seen):
         torch.testing.assert_close(mine, other, rtol=0, atol=0)
 
@@ -142,6 +142,26 @@ def test_a_snapshot_is_a_copy() -> None:
     task.simulator.state.joint_pos.add_(1.0)
     np.testing.assert_array_equal(shown.joint_pos, before)
     np.testing.assert_array_equal(shown.object_id, [2, 0])
+
+
+def test_what_is_above_a_raised_table_is_shown_above_the_usual_one() -> None:
+    """The same draws with and without: only the heights differ, and not from each other."""
+    shown = []
+    for random in (RandomCfg(com=0.1), RandomCfg(com=0.1, table_height=0.1)):
+        torch.manual_seed(0)
+        task = make(random=random)
+        task.reset()
+        shown.append(snapshot(task, (2, 0)))
+        state = task.simulator.state.object_pos[[2, 0], 2].numpy()
+    usual = task.first_start
+    assert usual is not None
+    np.testing.assert_allclose(shown[1].object_pos, usual.object_pos[[2, 0]].numpy(), atol=1e-6)
+    assert np.abs(shown[1].object_pos[:, 2] - state).min() > 1e-4, "they are raised"
+    for name in ("object_pos", "joint_pos", "goal"):
+        over = getattr(shown[1], name)[:, 2] - getattr(shown[0], name)[:, 2]
+        np.testing.assert_allclose(over, shown[1].object_pos[:, 2] - shown[0].object_pos[:, 2], atol=1e-6)
+    tips, palm = shown[1].fingertip_pos[..., 2], shown[1].joint_pos[:, None, 2]
+    np.testing.assert_allclose(tips, np.broadcast_to(palm, tips.shape), atol=1e-6)
 
 
 def test_some_of_a_set() -> None:

@@ -21,7 +21,8 @@ SENSORS = RandomCfg(
     object_turn_bias=0.1, tip_noise=0.004, tip_bias=0.004, force_noise=0.2, force_bias=0.1, pose_every=2,
     occlusion_rate=1.0,
 )  # fmt: skip
-ALL = replace(RandomCfg.sim2real(), widen=False, strength="full")
+WORLD = RandomCfg(com=0.3, table_height=0.03, joint_friction=0.05)
+ALL = replace(RandomCfg.sim2real(), widen=False, strength="full", com=0.3, table_height=0.03, joint_friction=0.05)
 WORLDS = 6
 
 
@@ -174,11 +175,59 @@ def test_ranges_of_masses_frictions_and_drives() -> None:
     assert (sim.factors == 1).all(), "another task on the same simulator begins with the hand's own drives"
 
 
+def test_tables_joints_and_centres_of_mass() -> None:
+    """Each world has its own, uniform to both ends; hand, object and goal stand as they would on the usual table."""
+    torch.manual_seed(0)
+    task = scripted(2000, random=WORLD, episode_steps=3)
+    task.reset()
+    sim = task.simulator
+    assert isinstance(sim, ScriptedSimulator)
+    share = sim.com_shift / (0.3 * task.library.half_extents[sim.state.object_id])
+    rise = sim.table_rise / 0.03
+    for values in (*share.T, rise):
+        assert -1 - 1e-5 <= values.min() < -0.99 and 0.99 < values.max() <= 1 + 1e-5 and abs(values.mean()) < 0.05
+    friction = sim.joint_friction[:, 6:]
+    assert friction.min() >= 0 and 0.0499 < friction.max() <= 0.05 and abs(friction.mean() - 0.025) < 1e-3
+    assert not sim.joint_friction[:, :6].any()
+    together = torch.corrcoef(torch.cat([share.T, rise[None], friction.T]))
+    assert (together - torch.eye(len(together))).abs().max() < 0.15, "drawn apart"
+    usual = task.first_start
+    assert usual is not None
+    for raised, plain in (
+        (sim.state.object_pos[:, 2], usual.object_pos[:, 2]),
+        (sim.state.joint_pos[:, 2], usual.joint_pos[:, 2]),
+        (task.targets.position[:, 2], usual.targets[:, 2]),
+        (task.episodes.goal.rest_height, usual.rest_pos[:, 2]),
+        (task.episodes.goal.pos[:, 2], usual.rest_pos[:, 2] + 0.25),
+    ):
+        torch.testing.assert_close(raised, plain + sim.table_rise, atol=1e-6, rtol=0.0)
+    before = {name: getattr(sim, name).clone() for name in ("com_shift", "table_rise", "joint_friction")}
+    ends = torch.arange(2000) < 1000
+    task.episodes.time.copy_(torch.where(ends, 2, 0))
+    task.step(idle(task))
+    for name, old in before.items():
+        same = (getattr(sim, name) == old).view(2000, -1)[:, -1]
+        assert torch.equal(same, ~ends), f"{name} is drawn anew where an episode begins, and nowhere else"
+    GraspTask(sim, task.hand, task.objects)
+    assert not sim.com_shift.any() and not sim.table_rise.any() and not sim.joint_friction.any()
+
+
+def test_at_scale_zero_worlds_do_not_differ() -> None:
+    task = scripted(50, evaluation=False, random=replace(WORLD, widen=True))
+    task.reset()
+    sim = task.simulator
+    assert isinstance(sim, ScriptedSimulator)
+    assert not sim.com_shift.any() and not sim.table_rise.any() and not sim.joint_friction.any()
+
+
 @pytest.mark.parametrize(
     "lacks, random, message",
     [
         ("pushes_objects", {"push": 1.0}, "--random.push: scripted cannot"),
         ("varies_drives", {"damping": (0.5, 1.0)}, "--random.damping, "),
+        ("varies_worlds", {"com": 0.1}, "--random.com, .*: scripted cannot"),
+        ("varies_worlds", {"table_height": 0.1}, "--random.table-height, "),
+        ("varies_worlds", {"joint_friction": 0.1}, "--random.joint-friction: "),
         ("swaps_objects", {"friction": (0.3, 0.3)}, "--random.friction: scripted keeps"),
     ],
 )
@@ -217,7 +266,7 @@ def test_running_state_is_listed_keeps_its_address_and_is_all_there_is() -> None
     played(other, 3)
     for name, value in other.carried().items():
         value.copy_(before[name][1])
-    other.disturbances.drives_were_replaced()  # type: ignore[union-attr]
+    other.disturbances.replaced()  # type: ignore[union-attr]
     assert torch.equal(other.simulator.factors, task.simulator.factors)  # type: ignore[attr-defined]
     torch.manual_seed(5)
     task.step(idle(task))

@@ -267,10 +267,12 @@ def test_warp_objects_change_under_replay() -> None:
 
 @needs_cuda
 def test_disturbances_are_drawn_anew_in_each_replay() -> None:
-    """Noise, pushes and drives of a recorded step differ between replays; the truth stays apart from what is seen."""
+    """Noise, pushes, drives, joints and tables of a recorded step differ between replays; the truth stays apart from what is
+    seen."""
     with side_stream(CUDA):
         objects = some_objects()
         random = replace(RandomCfg.sim2real(), widen=False, strength="full", push_time=0.01)
+        random = replace(random, com=0.3, table_height=0.03, joint_friction=0.05)
         sim = make(objects, 64, "cuda")
         task = GraspTask(sim, HAND, objects, GraspCfg(random=random, history=2))
         task.reset()
@@ -284,15 +286,19 @@ def test_disturbances_are_drawn_anew_in_each_replay() -> None:
         captured = CapturedFunction(end_some, context=task.capture)
         assert task.disturbances is not None
         drives, forces = wp.to_torch(sim.model.actuator_gainprm), wp.to_torch(sim.data.xfrc_applied)
+        friction, tables = wp.to_torch(sim.model.dof_frictionloss), wp.to_torch(sim.data.geom_xpos)[:, sim.scene.table]
+        centres = wp.to_torch(sim.model.body_ipos)[:, sim.scene.object_body]
         found = []
         for _ in range(6):
             captured()
-            found.append([x.cpu().clone() for x in (seen, drives[:, :, 0], forces[:, sim.scene.object_body])])
+            varied = (drives[:, :, 0], friction, tables, centres)
+            found.append([x.cpu().clone() for x in (seen, forces[:, sim.scene.object_body], *varied)])
         assert captured._graph is not None
         for before, after in zip(found, found[1:]):
             assert all(not torch.equal(a, b) for a, b in zip(before, after))
-            assert torch.equal(before[1][32:], after[1][32:]), "the drives of episodes that go on"
-            assert (before[1][:32] != after[1][:32]).any(-1).all()
+            for one, other in zip(before[2:], after[2:]):
+                assert torch.equal(one[32:], other[32:]), "the drives and worlds of episodes that go on"
+                assert (one[:32] != other[:32]).any(-1).all()
         assert not sim.state.failed.any()
 
 
