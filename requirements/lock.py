@@ -10,6 +10,7 @@ REPORT.json: what `pip install --dry-run --ignore-installed --report REPORT.json
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -63,9 +64,14 @@ def lines(report: Dict[str, Any]) -> List[str]:
 
 def main() -> None:
     """Makes the file anew."""
+    parser = argparse.ArgumentParser(prog="python requirements/lock.py", description="Writes locked.txt.")
+    parser.add_argument(
+        "report", type=Path, nargs="?", help="of `pip install --dry-run --report`; by default pip is run"
+    )
+    given = parser.parse_args().report
     with tempfile.TemporaryDirectory() as folder:
-        report = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder) / "report.json"
-        if len(sys.argv) < 2:
+        report = given or Path(folder) / "report.json"
+        if given is None:
             resolve(report)
         LOCKED.write_text("\n".join(lines(json.loads(report.read_text(encoding="utf-8")))) + "\n", encoding="utf-8")
     print(f"{LOCKED} has {LOCKED.read_text(encoding='utf-8').count('--hash')} packages")

@@ -5,8 +5,8 @@
 
 `train.py` runs in a process of its own and begins with the policy that ships, so that the work of a step changes little.  Its
 first minute after the first iteration is a warm-up.  The time after that is cut into ten windows.  Memory is flat if no window's
-median is more than --memory-mb above an earlier one: of the process's resident memory each second, and of all GPUs' used memory
-each five seconds.  Throughput is flat if the windows' medians of `steps_per_s` lie within --throughput-percent.
+median is more than --memory-mb above an earlier one: of the process's resident memory each second, and of the used memory
+of its GPU each five seconds.  Throughput is flat if the windows' medians of `steps_per_s` lie within --throughput-percent.
 
 `--inject nan`: a NaN in the positions of some worlds, in one reward, and in the gradients of an update, in turn.  Training must go on, and
 must be healthy again soon.  After the training a second one gets a NaN in a weight: it must stop with status 1 and a dump.
@@ -111,10 +111,12 @@ def resident_mb(pid: int) -> Optional[float]:
 
 
 def gpu_mb() -> Optional[float]:
-    """MB that are in use on all GPUs together; None without nvidia-smi."""
+    """MB that are in use on the GPUs that CUDA_VISIBLE_DEVICES names, or on all, together; None without nvidia-smi."""
     if shutil.which("nvidia-smi") is None:
         return None
     ask = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    if os.environ.get("CUDA_VISIBLE_DEVICES"):
+        ask += ["-i", os.environ["CUDA_VISIBLE_DEVICES"]]
     done = subprocess.run(ask, capture_output=True, text=True)
     words = done.stdout.split()
     return sum(map(float, words)) * 1.048576 if words and all(word.isdigit() for word in words) else None

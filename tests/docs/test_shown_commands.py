@@ -48,7 +48,9 @@ def filled(words: List[str]) -> List[str]:
     for word in words:
         word = word.strip("[]") if word.startswith("[--") or word.endswith("]") else word
         ours = STAND_INS.get(word, "" if word == "..." else word)
-        if not ours and result and result[-1].startswith("--") and word != "OPTIONS":
+        if word == "":
+            result.append(word)
+        elif not ours and result and result[-1].startswith("--") and word != "OPTIONS":
             if word == "...":
                 result.append("checkpoints/shadow_grasp.pt")
             else:
