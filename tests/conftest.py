@@ -35,6 +35,15 @@ class Ran(NamedTuple):
 Run = Callable[..., Ran]
 
 
+@pytest.fixture(autouse=True)
+def same_threads() -> Iterator[None]:
+    """What a test runs may set the number of threads, as rl_games does.  With more than a worker's share, later tests wait for each other."""
+    before = torch.get_num_threads()
+    yield
+    if torch.get_num_threads() != before:
+        torch.set_num_threads(before)
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, tmpdir: Any) -> Iterator[Run]:
     """Runs a command in this process, in an empty directory."""

@@ -101,9 +101,9 @@ class _TrainArgs:
     """A policy to start from instead of random networks, such as checkpoints/shadow_grasp.pt.  The networks get its sizes.  It
     is not used where --resume finds a run."""
     preset: Literal["default", "recipe", "sim2real"] = "default"
-    """recipe: the published reward, curriculum, PPO and PhysX settings, instead of those that train best; as published, without our
-    start states, with --start.grasp-fraction 0 --max-stray 0.  sim2real: for a robot:
-    all disturbances, which grow with success, inputs that a robot has, and pay for gentle drives."""
+    """recipe: the published reward, curriculum, PPO and PhysX settings, instead of those that train best, with start states and limits
+    of ours; as published with --start.grasp-fraction 0 --max-stray 0 --ppo.max-kl None.  sim2real: for a robot: all
+    disturbances, which grow with success, inputs that a robot has, and pay for gentle drives."""
     control_hz: Literal[15, 30, 60] = 30
     """Control steps a second.  It sets the defaults of --physics.substeps, --episode-steps, --base-step, --base-turn,
     --finger-smoothing, --ppo.gamma and --ppo.lam, so that they mean the same in seconds."""
@@ -149,6 +149,7 @@ def defaults(words: Sequence[str]) -> TrainArgs:
     if preset == "recipe":
         args.task = replace(args.task, reward="recipe", curriculum="recipe", max_stray=0.06)
         args.trainer.ppo, args.trainer.amp, args.trainer.privileged_critic = PPOCfg.recipe(), False, False
+        args.trainer.ppo.max_kl = 0.05  # without it an update that goes too far loses up to 30 points: docs/experiments.md
         args.trainer.network.distribution, args.trainer.network.init_std = "gaussian", 1.0
         for name, settings in registry.recipe_settings().items():
             setattr(args, name, settings)
