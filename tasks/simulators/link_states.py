@@ -19,9 +19,15 @@ from tasks.simulators.contract import SimState, Start
 from tasks.simulators.flat_hand import Drives
 from tasks.simulators.kinematics import hand_kinematics
 
-WXYZ = [3, 0, 1, 2]
-"""Columns of (x, y, z, w) in the order (w, x, y, z)."""
-XYZW = [1, 2, 3, 0]
+
+def wxyz(quat: Tensor) -> Tensor:
+    """(..., 4) PhysX's order (x, y, z, w) -> (w, x, y, z).  A list of columns would be copied to the GPU each time."""
+    return quat.roll(1, dims=-1)
+
+
+def xyzw(quat: Tensor) -> Tensor:
+    """(..., 4) (w, x, y, z) -> PhysX's order."""
+    return quat.roll(-1, dims=-1)
 
 
 class LinkStates:
@@ -70,7 +76,7 @@ class LinkStates:
 
     def sites(self, links: Tensor) -> Tensor:
         """(N, F + 1, 7 or more) PhysX's poses of links -> (N, F + 1, 3) m, palm and fingertips, in PhysX's coordinates."""
-        return links[..., :3] + rotations.rotate(links[..., 3:7][..., WXYZ], self.site_pos)
+        return links[..., :3] + rotations.rotate(wxyz(links[..., 3:7]), self.site_pos)
 
     def begin(self, state: SimState, mask: Tensor, start: Start) -> Tuple[Tensor, Tensor]:
         """Makes `state` what a reset asks for in the worlds in mask (N,), before PhysX shows it.
@@ -136,7 +142,7 @@ class LinkStates:
         drive = self.stiffness * (targets - joints[:, driven]) - self.damping * speeds[:, driven]
         put(state.drive_force, torch.minimum(torch.maximum(drive, -self.effort), self.effort))
 
-        quat = links[..., 3:7][..., WXYZ]
+        quat = wxyz(links[..., 3:7])
         site = self.sites(links) + shift[:, None]
         site_quat = rotations.multiply(quat, self.site_quat.expand_as(quat))
         put(state.palm_pos, site[:, 0])
@@ -149,7 +155,7 @@ class LinkStates:
         put(state.fingertip_wrench, wrench)
         put(state.hand_force, pressed.norm(dim=-1).sum(-1))
 
-        object_quat = item[:, 3:7][:, WXYZ]
+        object_quat = wxyz(item[:, 3:7])
         arm = rotations.rotate(object_quat, self.object_com)
         put(state.object_pos, item[:, :3] + shift)
         put(state.object_quat, object_quat)

@@ -29,7 +29,7 @@ from tasks.simulators.isaac_gym.preload import load_gymtorch, preload
 from tasks.simulators.isaac_gym.scene import IsaacWorlds
 from tasks.simulators.isaac_gym.settings import IsaacGymCfg
 from tasks.simulators.isaac_gym.stderr_watch import StderrWatch
-from tasks.simulators.link_states import XYZW, LinkStates
+from tasks.simulators.link_states import LinkStates, xyzw
 
 FRAME_TOLERANCE = 0.1
 """m, between where an object was made and where Isaac Gym shows it."""
@@ -219,7 +219,7 @@ class IsaacGymSimulator(IsaacWorlds):
         self._dof_set[self._dof_rows[ids], 1] = 0.0
         rows = self._object_row[ids]
         self._root_set[rows, :3] = start.object_pos[ids] - self._shift[ids]
-        self._root_set[rows, 3:7] = quat[ids][:, XYZW]
+        self._root_set[rows, 3:7] = xyzw(quat[ids])
         self._root_set[rows, 7:] = 0.0
         self._pending.append(ids)
 

@@ -21,7 +21,7 @@ from tasks.simulators import streams
 from tasks.simulators.contract import TABLE_HEIGHT, SimState, Simulator, Start
 from tasks.simulators.fixed_objects import draw_properties, spread
 from tasks.simulators.flat_hand import flatten, read_drives
-from tasks.simulators.link_states import XYZW, LinkStates
+from tasks.simulators.link_states import LinkStates, xyzw
 from tasks.simulators.physx import worlds
 from tasks.simulators.physx.contacts import FingertipTorques
 from tasks.simulators.physx.library import load
@@ -196,7 +196,7 @@ class PhysxSimulator(Simulator):
         mask = self._mask
         self._nan_resets += (self.state.failed & mask).sum()
         joints, quat = self.links.begin(self.state, mask, self._start)
-        pose = torch.cat([self._start.object_pos - self._shift, quat[:, XYZW]], dim=1)
+        pose = torch.cat([self._start.object_pos - self._shift, xyzw(quat)], dim=1)
         hand_mask, object_mask = mask[self._hand_world], mask[self._object_world]
         rows = torch.zeros_like(joints)
         rows[:, :] = joints[self._hand_world]

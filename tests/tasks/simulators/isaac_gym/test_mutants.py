@@ -33,7 +33,7 @@ def load(module: types.ModuleType, old: str, new: str, name: str, monkeypatch: p
 
 SIMULATOR = [
     # a slip, and the check that must see it
-    ("quat[ids][:, XYZW]", "quat[ids]", conformance.frames_and_quaternions),
+    ("xyzw(quat[ids])", "quat[ids]", conformance.frames_and_quaternions),
     ("object_pos[ids] - self._shift[ids]", "object_pos[ids]", conformance.frames_and_quaternions),
     ("self._object_ids = self._hand_actor[ids].contiguous(), self._object_actor[ids]", "self._object_ids = self._hand_actor[ids].contiguous(), ids.int()", conformance.several_resets_in_one_step),
     ("self._object_ids = self._hand_actor[ids].contiguous(), self._object_actor[ids]", "self._object_ids = self._hand_actor[ids].contiguous(), self._object_actor[ids].long()", conformance.free_fall),
@@ -49,13 +49,13 @@ SIMULATOR = [
     ("ids = mask.nonzero()[:, 0]", "ids = torch.arange(self.num_envs)", conformance.reset_leaves_others_alone),
 ]  # fmt: skip
 LINKS = [
-    ("WXYZ = [3, 0, 1, 2]", "WXYZ = [0, 1, 2, 3]", conformance.frames_and_quaternions),
-    ("quat = links[..., 3:7][..., WXYZ]", "quat = links[..., 3:7]", conformance.frames_and_quaternions),
-    ("object_quat = item[:, 3:7][:, WXYZ]", "object_quat = item[:, 3:7]", conformance.frames_and_quaternions),
+    ("return quat.roll(1, dims=-1)", "return quat", conformance.frames_and_quaternions),
+    ("quat = wxyz(links[..., 3:7])", "quat = links[..., 3:7]", conformance.frames_and_quaternions),
+    ("object_quat = wxyz(item[:, 3:7])", "object_quat = item[:, 3:7]", conformance.frames_and_quaternions),
     ("item[:, 7:10] - torch", "item[:, 7:10] + torch", conformance.object_velocity_is_of_its_origin),
     ("links[..., 7:10] + torch", "links[..., 7:10] - torch", conformance.fingertip_velocity_is_of_its_origin),
     ("self.site_pos - self.link_com", "self.site_pos", conformance.fingertip_velocity_is_of_its_origin),
-    ("rotations.rotate(links[..., 3:7][..., WXYZ], self.site_pos)", "self.site_pos", conformance.frames_and_quaternions),
+    ("rotations.rotate(wxyz(links[..., 3:7]), self.site_pos)", "self.site_pos", conformance.frames_and_quaternions),
     ("put(state.fingertip_pos, pos[:, 1:])", "pass", conformance.current_after_reset),
     ("put(state.fingertip_quat, site_quat[:, 1:])\n        put(state.object_pos, start", "put(state.object_pos, start", conformance.current_after_reset),
     ("            state.fingertip_wrench,\n", "", conformance.fingertip_presses_the_table),
