@@ -90,9 +90,9 @@ def policy_maker() -> Callable[..., Path]:
 
 @pytest.fixture
 def tiny() -> Tuple[object, ...]:
-    """Options of a training run of a second; 32 steps to an iteration."""
+    """Options of a training run of a second; 32 steps to an iteration.  Without a search for grasps, which takes as long."""
     return (
         *("--sim", "mujoco", "--objects", "primitives", "--num-envs", 4, "--eval-envs", 3),
         *("--episode-steps", EPISODE_STEPS, "--ppo.num-steps", 8, "--ppo.num-epochs", 1),
-        *("--network.actor-hidden", 16, "--network.critic-hidden", 16),
+        *("--network.actor-hidden", 16, "--network.critic-hidden", 16, "--start.grasp-fraction", 0),
     )

@@ -23,6 +23,8 @@ HIDDEN_GROUP = 3
 """The hand's own geoms.  MuJoCo's window shows them when 3 is pressed."""
 GOAL_OPACITY = 0.99
 """Opaque to the eye; but MuJoCo gives no shadow to what is not quite opaque."""
+SHADOW_SIZE, SAMPLES = 4096, 4
+"""Pixels along a side of the shadows' map, and samples for each pixel of a picture."""
 STATIC, MOVING = int(mujoco.mjtCatBit.mjCAT_STATIC), int(mujoco.mjtCatBit.mjCAT_DYNAMIC)
 
 
@@ -120,7 +122,7 @@ def _add_room(spec: mujoco.MjSpec, count: int) -> None:
     spec.visual.map.znear, spec.visual.map.zfar = 0.05, 40.0
     spec.visual.map.shadowscale = 0.7
     spec.visual.map.haze, spec.visual.rgba.haze = 0.4, [*look.HORIZON_COLOUR, 1]
-    spec.visual.quality.shadowsize, spec.visual.quality.offsamples = 4096, 4
+    spec.visual.quality.shadowsize, spec.visual.quality.offsamples = SHADOW_SIZE, SAMPLES
     spec.visual.global_.fovy = look.FIELD_OF_VIEW
     headlight = spec.visual.headlight
     headlight.ambient, headlight.diffuse, headlight.specular = [look.AMBIENT] * 3, [0.14] * 3, [0.05] * 3

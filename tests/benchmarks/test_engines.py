@@ -23,6 +23,7 @@ from rivals.worker import job_from  # noqa: E402
 from ppo_grasp.adapters.stepped import ActorsView, SteppedTask  # noqa: E402
 
 SMALL = ("--num-envs", "64", "--hidden", "32", "--minibatch-sizes", "256", "--warm-up", "1", "--iterations", "2")
+ENGINES = ("ours", "ours_amp", "cleanrl_style", "rl_games", "rsl_rl", "skrl", "sb3")
 NEEDS = {"rl_games": "rl_games", "rsl_rl": "rsl_rl", "skrl": "skrl", "sb3": "stable_baselines3"}
 
 
@@ -35,14 +36,20 @@ def bench(tmp_path: Path, *words: str) -> Tuple[str, Dict[str, Any]]:
     return done.stdout, json.loads(result.read_text())
 
 
-@pytest.mark.parametrize("engine", ["ours", "ours_amp", "cleanrl_style", "rl_games", "rsl_rl", "skrl", "sb3"])
-def test_engine_trains_and_is_timed(engine: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Dict[str, Any]]:
+    """The rows of all engines that are installed, which one command trains one after the other."""
+    installed = [name for name in ENGINES if name not in NEEDS or find_spec(NEEDS[name]) is not None]
+    _, written = bench(tmp_path_factory.mktemp("engines"), "--engines", *installed, "--no-rl-games-compile")
+    return {row["engine"]: row for row in written["rows"]}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engine_trains_and_is_timed(engine: str, rows: Dict[str, Dict[str, Any]]) -> None:
     if engine in NEEDS and find_spec(NEEDS[engine]) is None:
         pytest.skip(f"{engine} is not installed")
-    _, written = bench(tmp_path, "--engines", engine, "--no-rl-games-compile")
-    (row,) = written["rows"]
+    row = rows[engine]
     assert "failed" not in row, row
-    assert row["engine"] == engine
     assert row["iterations"] == 1 + 2 + 2
     assert row["learner_ms"] > 0.0 and row["steps_per_s"] > 0.0
 

@@ -21,7 +21,7 @@ from tasks.grasp.config import GraspCfg
 from tasks.grasp.environment import GraspTask
 from tasks.hands import get_hand
 from tasks.objects import load_objects
-from tasks.viewing import look, renderer, window
+from tasks.viewing import look, renderer, stage, window
 from tasks.viewing.errors import RenderingError
 
 pytest.importorskip("mujoco.batch", reason="needs MuJoCo 4")
@@ -52,6 +52,8 @@ def can_draw() -> bool:
 def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Software draws them, and time is short."""
     monkeypatch.setattr(renderer, "SIZE", SMALL)
+    monkeypatch.setattr(stage, "SHADOW_SIZE", 512)
+    monkeypatch.setattr(stage, "SAMPLES", 1)
 
 
 def watched_task(count: int, worlds: int, name: str = "mixed") -> GraspTask:
@@ -81,11 +83,11 @@ def test_play_films_every_step(run: Run, policy: Path, tmp_path: Path, name: str
 
 @draws
 def test_play_films_hands_side_by_side(run: Run, policy: Path, tmp_path: Path) -> None:
-    words = ("--hands", 3, "--episodes", 4, "--video", "film.gif")
+    words = ("--hands", 3, "--episodes", 4, "--video", "film.mp4")
     done = run("play.py", "--checkpoint", policy, *words)
     assert done.status == 0, done.err
     assert "4/4 " in done.out
-    assert len(imageio.mimread(str(tmp_path / "film.gif"), memtest=False)) == 2 * (EPISODE_STEPS + 1)
+    assert len(imageio.mimread(str(tmp_path / "film.mp4"), memtest=False)) == 2 * (EPISODE_STEPS + 1)
 
 
 @draws
