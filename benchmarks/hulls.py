@@ -23,18 +23,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-import mujoco_warp
 import numpy as np
 import torch
 import tyro
-import warp
 from rich.console import Console
 from rich.table import Column as Header
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from physics_limit import KEPT, milliseconds
 from scaling import Column, used_gb
 
 from ppo_grasp import load_policy
@@ -123,6 +120,10 @@ def objects_of(hulls: int, count: int, seed: int) -> ObjectSet:
 
 def timed_on_gpu(task: GraspTask, step: Callable[[], Any], count: int) -> Tuple[List[float], List[float]]:
     """The milliseconds of physics alone, and of the whole step, for each of the next `count` control steps."""
+    import mujoco_warp  # takes seconds, and a processor needs none of it
+    import warp
+    from physics_limit import KEPT, milliseconds
+
     simulator: Any = task.simulator
     arrays = [warp.to_torch(getattr(simulator.data, name)) for name in KEPT]
     state = [array.clone() for array in arrays]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import runpy
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable, Iterator, NamedTuple, Tuple
 
@@ -96,3 +98,15 @@ def tiny() -> Tuple[object, ...]:
         *("--episode-steps", EPISODE_STEPS, "--ppo.num-steps", 8, "--ppo.num-epochs", 1),
         *("--network.actor-hidden", 16, "--network.critic-hidden", 16, "--start.grasp-fraction", 0),
     )
+
+
+def pytest_collection_finish() -> None:
+    """Takes from tests what costs time and tests nothing."""
+    # MuJoCo Warp asks this function of two numbers 80 times a step, through Warp's slow way to call a kernel's function.
+    for name in ("mujoco_warp._src.collision_convex", "mujoco_warp._src.collision_primitive"):
+        if name in sys.modules:
+            module: Any = sys.modules[name]
+            module.upper_trid_index = lru_cache(maxsize=None)(module.upper_trid_index)
+    # What is imported never becomes garbage: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()

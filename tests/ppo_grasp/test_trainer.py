@@ -20,6 +20,8 @@ from ppo_grasp.vec_task import Step
 
 GAMMA = 0.95
 NEVER = 10**9
+WORLDS = 128
+"""Of the trainings that learn something."""
 
 
 def cfg_for(iterations: int, num_envs: int, seed: int = 0, **ppo: Any) -> TrainerCfg:
@@ -39,7 +41,7 @@ def rows_of(run_dir: Path) -> List[Dict[str, float]]:
 
 def train(run_dir: Path, seed: int) -> float:
     """The share of the optimal return (1 is best; costs, so the ratio is inverted) after 80 iterations."""
-    trainer = Trainer(DoubleIntegrator(256, time_limit=5), cfg_for(80, 256, seed), run_dir)
+    trainer = Trainer(DoubleIntegrator(WORLDS, time_limit=5), cfg_for(80, WORLDS, seed, num_epochs=3), run_dir)
     trainer.run()
     return optimal_return(GAMMA) / measured_return(trainer.policy.act_deterministic, GAMMA)
 
@@ -295,16 +297,16 @@ def test_a_run_interrupted_before_its_first_iteration_resumes_as_a_new_one(tmp_p
 
 def test_a_policy_to_begin_with_is_not_forgotten(tmp_path: Path) -> None:
     """Trained on, a policy that is nearly optimal stays so, where random networks are far from it; its normalisers go on."""
-    Trainer(DoubleIntegrator(256, 5), cfg_for(80, 256), tmp_path / "first").run()
+    Trainer(DoubleIntegrator(WORLDS, 5), cfg_for(80, WORLDS, num_epochs=3), tmp_path / "first").run()
     policy, _ = load_policy(tmp_path / "first" / "checkpoint_last.pt")
     count, returns = float(policy.obs_normalizer.count), []
     for name in ("again", "anew"):
-        trainer = Trainer(DoubleIntegrator(256, 5), cfg_for(2, 256), tmp_path / name)
+        trainer = Trainer(DoubleIntegrator(WORLDS, 5), cfg_for(2, WORLDS), tmp_path / name)
         if name == "again":
             trainer.begin_with(policy)
         trainer.run()
-        assert (trainer.iteration, trainer.env_steps) == (2, 2 * 16 * 256)
-        assert float(trainer.policy.obs_normalizer.count) - (count if name == "again" else 0) <= 3 * 16 * 256
+        assert (trainer.iteration, trainer.env_steps) == (2, 2 * 16 * WORLDS)
+        assert float(trainer.policy.obs_normalizer.count) - (count if name == "again" else 0) <= 3 * 16 * WORLDS
         returns.append(optimal_return(GAMMA) / measured_return(trainer.policy.act_deterministic, GAMMA))
     assert returns[0] > 0.9 > 2 * returns[1]
     rates = [rows_of(tmp_path / name)[0]["learning_rate"] for name in ("again", "anew")]
