@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from types import FrameType
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple, Type
 
 STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
 SAME_REQUEST_S = 0.5
@@ -25,10 +25,15 @@ class Signals:
     Signals can only be noted in a process's main thread; in another thread the block changes nothing.
     """
 
-    def __init__(self, save_on: str = "SIGUSR1", same_request_s: float = SAME_REQUEST_S) -> None:
+    def __init__(
+        self,
+        save_on: str = "SIGUSR1",
+        same_request_s: float = SAME_REQUEST_S,
+        keep_after: Tuple[Type[BaseException], ...] = (),
+    ) -> None:
         """save_on: name of the signal that asks to save and go on.  same_request_s: a second signal within this time belongs
-        to the first."""
-        self._save_on, self._same_request_s = save_on, same_request_s
+        to the first.  keep_after: errors after which signals are still noted, since the process ends and has to say why."""
+        self._save_on, self._same_request_s, self._keep_after = save_on, same_request_s, keep_after
         self.received: Optional[int] = None
         """The signal that asked to stop, if one did."""
         self.received_at: Optional[float] = None
@@ -46,7 +51,9 @@ class Signals:
                     self._before[number] = signal.signal(number, self._save if name == self._save_on else self._stop)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
+        if isinstance(error, self._keep_after):
+            return
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

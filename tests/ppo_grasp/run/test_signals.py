@@ -15,6 +15,7 @@ from small_trainer import after, trainer
 
 from ppo_grasp import ActorCritic
 from ppo_grasp.checkpoint import load_checkpoint
+from ppo_grasp.run.signals import Signals
 
 TESTS = Path(__file__).resolve().parents[2]
 
@@ -41,6 +42,24 @@ def test_the_first_signal_finishes_the_iteration_and_saves(
     assert result["interrupted"] == 1 and result["signal"] == number and result["iteration"] == 3
     assert load_checkpoint(tmp_path / "checkpoint_last.pt")["state"]["iteration"] == 3
     assert "interrupted by" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_after_the_errors_that_are_named_signals_are_still_noted() -> None:
+    """torchrun sends SIGTERM to those whose process has died, while they save and say so."""
+    outside = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signals = Signals(keep_after=(LookupError,))
+    try:
+        with pytest.raises(ValueError), Signals(keep_after=(LookupError,)):
+            raise ValueError
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+        with pytest.raises(KeyError), signals:
+            raise KeyError
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.received == signal.SIGTERM
+        signals.__exit__(None, None, None)
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, outside)
 
 
 def test_usr1_saves_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
