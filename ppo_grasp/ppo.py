@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -246,13 +246,13 @@ class PPO:
             batch = batch._replace(advantages=(advantages - advantages.mean()) / (advantages.std() + 1e-8))
         with self._second_stream.fork():
             value_loss = self._critic_loss(batch)
-            critic_grads = _gradient(value_loss, self._critic_params, self._value_coef)
+            critic_grads = torch.autograd.grad(value_loss, self._critic_params, self._value_coef)
         std = self.policy.std
         policy_loss, mean, ratio = self._actor_loss(batch, std)
         with self._second_stream.fork():  # the critic is done before the actor
             actor_stats = self._actor_stats(batch, old_std, mean.detach(), std.detach(), ratio)
         actor_loss = policy_loss - cfg.entropy_coef * gaussian_entropy(std) if cfg.entropy_coef else policy_loss
-        *actor_grads, std_grad = _gradient(actor_loss, [*self._actor_params, std_logit], self._one)
+        *actor_grads, std_grad = torch.autograd.grad(actor_loss, [*self._actor_params, std_logit], self._one)
         self._second_stream.join()
 
         torch._foreach_copy_(self._tower_grads, [*actor_grads, *critic_grads])  # to float32
@@ -348,14 +348,6 @@ class PPO:
 def clipping(norm: Tensor, max_norm: float) -> Tensor:
     """The divisor, (), that makes a gradient of this norm no longer than max_norm; as in torch.nn.utils.clip_grad_norm_."""
     return ((norm + 1e-6) / max_norm).clamp(min=1.0)
-
-
-def _gradient(loss: Tensor, params: Sequence[Tensor], factor: Tensor) -> Tuple[Tensor, ...]:
-    """The gradient of factor * loss; both ().  To be told the factor costs a GPU nothing.  But then torch imports sympy to compare
-    shapes, which takes the first update of a training on a processor a second."""
-    if loss.device.type == "cpu":
-        return torch.autograd.grad(factor * loss, params)
-    return torch.autograd.grad(loss, params, factor)
 
 
 def adapt_learning_rate(learning_rate: Tensor, kl: Tensor, desired_kl: float) -> Tensor:

@@ -144,7 +144,7 @@ class Trainer:
         log = self._logger()
         self.best = tuple(self.ranks.gather(list(score_in(self.run_dir / BEST, self.best_by)))[0])
         message = "training failed"
-        # torchrun ends those whose process has died: they must still say so.
+        # When a process has died, torchrun ends the others.  They must still save and say why.
         same_request_s = SAME_REQUEST_S if self.ranks.size == 1 else GRACE_S
         signals = Signals(self.cfg.save_on, same_request_s, keep_after=(RankError,))
         try:

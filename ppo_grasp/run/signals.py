@@ -32,7 +32,8 @@ class Signals:
         keep_after: Tuple[Type[BaseException], ...] = (),
     ) -> None:
         """save_on: name of the signal that asks to save and go on.  same_request_s: a second signal within this time belongs
-        to the first.  keep_after: errors after which signals are still noted, since the process ends and has to say why."""
+        to the first.  keep_after: errors after which signals stay noted: the process will end, and must still
+        save and say why."""
         self._save_on, self._same_request_s, self._keep_after = save_on, same_request_s, keep_after
         self.received: Optional[int] = None
         """The signal that asked to stop, if one did."""

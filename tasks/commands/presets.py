@@ -149,9 +149,7 @@ def defaults(words: Sequence[str]) -> TrainArgs:
     if preset == "recipe":
         args.task = replace(args.task, reward="recipe", curriculum="recipe", max_stray=0.06)
         args.trainer.ppo, args.trainer.amp, args.trainer.privileged_critic = PPOCfg.recipe(), False, False
-        args.trainer.ppo.max_kl = (
-            0.05  # without it an update that goes too far loses up to 30 points: docs/experiments.md
-        )
+        args.trainer.ppo.max_kl = 0.05  # without a limit, updates go too far and lose up to 30 points
         args.trainer.network.distribution, args.trainer.network.init_std = "gaussian", 1.0
         for name, settings in registry.recipe_settings().items():
             setattr(args, name, settings)

@@ -38,10 +38,11 @@ def bench(tmp_path: Path, *words: str) -> Tuple[str, Dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Dict[str, Any]]:
-    """The rows of all engines that are installed, which one command trains one after the other."""
+    """By name, the row of each engine that is installed.  One command trains them one after the other."""
     installed = [name for name in ENGINES if name not in NEEDS or find_spec(NEEDS[name]) is not None]
     _, written = bench(tmp_path_factory.mktemp("engines"), "--engines", *installed, "--no-rl-games-compile")
-    return {row["engine"]: row for row in written["rows"]}
+    assert [row["engine"] for row in written["rows"]] == installed
+    return dict(zip(installed, written["rows"]))
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -47,13 +47,13 @@ def test_every_object_has_as_many_hulls_and_the_shape_of_one(count: int) -> None
 
 
 def test_a_row_for_each_number_of_hulls(tmp_path: Path) -> None:
-    words = ["--sim", "mujoco", "--num-envs", "2", "--num-objects", "2", "--hulls", "1", "3"]
+    words = ["--sim", "mujoco", "--num-envs", "4", "--num-objects", "4", "--hulls", "1", "8"]
     command = [sys.executable, str(BENCHMARKS / "hulls.py"), *words, "--json", str(tmp_path / "result.json")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=str(BENCHMARKS.parent))
     assert done.returncode == 0, done.stdout + done.stderr
     rows = json.loads((tmp_path / "result.json").read_text())["rows"]
-    assert [row["hulls"] for row in rows] == [1, 3]
+    assert [row["hulls"] for row in rows] == [1, 8]
     for row in rows:
         assert "failed" not in row, row
-        assert 0 < row["physics_ms"] < row["step_ms"] == pytest.approx(2e3 / row["steps_per_s"])
+        assert 0 < row["physics_ms"] < row["step_ms"] == pytest.approx(4e3 / row["steps_per_s"])
         assert 0 <= row["held"] <= 1 and "gpu_used_gb" not in row

@@ -39,7 +39,7 @@ class FingertipTorques:
         """(N, F, 3) N m.  origins: (N, F, 3) m, in PhysX's coordinates.  friction: (N, F, 3) N, on each fingertip."""
         push = self._force * self._normal
         weight = self._force.abs()
-        # One contact a column: a sum along rows of numbers that lie apart takes a GPU a hundred times as long.
+        # A running sum is fast along numbers that lie side by side, so each contact is a column.
         rows = torch.cat([torch.linalg.cross(self._point, push), push, weight, weight * self._point], dim=1).T.double()
         # What lies behind the last contact is old, and a world that diverged must not spoil those after it.
         sums = torch.nan_to_num(rows.contiguous(), nan=0.0, posinf=0.0, neginf=0.0).cumsum(1)
